@@ -13,14 +13,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq, minimize_scalar
-from scipy.special import expit, logit, softmax, xlogy
-from scipy.stats import norm
-from sklearn.linear_model import LogisticRegression
+from independent_statistics import (
+    Z_ONE_SIDED,
+    area,
+    calibration_error,
+    error_of_area,
+    grades_of,
+    kappa_of,
+    observed_over_expected,
+    paired_change,
+    placements,
+    resampled,
+    slope,
+    wilson,
+    with_limits,
+)
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from sklearn.metrics import (
     accuracy_score,
     brier_score_loss,
-    cohen_kappa_score,
     log_loss,
     recall_score,
     roc_auc_score,
@@ -32,9 +44,7 @@ EVIDENCE = ROOT / "evidence" / "mobilenet-idrid"
 BOX = ROOT / "src" / "drdeploy" / "grader" / "box"
 PRECISIONS = ("fp32", "int8")
 POINTS = [("high_sensitivity", 2), ("balanced", 2), ("high_sensitivity", 3), ("balanced", 3)]
-Z_TWO_SIDED, Z_ONE_SIDED = norm.ppf(0.975), norm.ppf(0.95)
 MARGIN = 0.02
-RESAMPLES = 400
 BOOTSTRAP_TOLERANCE = 0.03
 """Two bootstraps of 400 resamples with different seeds differ by less."""
 
@@ -91,119 +101,6 @@ def rows(card):
         assert name not in found
         found[name], before = cells, name
     return found
-
-
-# ---- estimates with intervals -------------------------------------------------------------
-
-
-def grades_of(shares):
-    """The median grade: the highest grade that has a probability of at least 0.5 or worse."""
-    return sum((shares[:, grade:].sum(axis=1) >= 0.5).astype(int) for grade in (1, 2, 3, 4))
-
-
-def design_effect(values, groups):
-    departures = values - values.mean()
-    sums = [departures[groups == name].sum() for name in np.unique(groups)]
-    independent = (departures**2).sum()
-    return max(1.0, np.square(sums).sum() / independent) if independent else 1.0
-
-
-def wilson(is_right, groups):
-    """Wilson's limits in closed form, with the photographs divided by the design effect."""
-    share, z2 = is_right.mean(), Z_TWO_SIDED**2
-    n = len(is_right) / design_effect(is_right.astype(float), groups)
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * share * (1 - share) / n + z2**2 / (4 * n**2)) / (1 + z2 / n)
-    return share, centre - half, centre + half
-
-
-def error_of_sum(departures, groups):
-    sums = np.array([departures[groups == name].sum() for name in np.unique(groups)])
-    return np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum())
-
-
-def placements(ill, scores):
-    """For each photograph, the share of the other side that it is ranked rightly against."""
-    wins = np.sign(scores[ill][:, None] - scores[~ill][None, :]) / 2 + 0.5
-    found = np.empty(len(ill))
-    found[ill], found[~ill] = wins.mean(axis=1), wins.mean(axis=0)
-    return found - roc_auc_score(ill, scores)
-
-
-def error_of_area(ill, departures, groups):
-    """Obuchowski's standard error (Biometrics 1997) from the departures of the placements."""
-    names = np.unique(groups)
-    on = {
-        side: np.array([departures[(groups == name) & (ill == side)].sum() for name in names])
-        for side in (True, False)
-    }
-    many = {side: len(np.unique(groups[ill == side])) for side in (True, False)}
-    counts = {True: ill.sum(), False: (~ill).sum()}
-    variance = sum(
-        many[side] / (many[side] - 1) * (on[side] ** 2).sum() / counts[side] ** 2
-        for side in (True, False)
-    )
-    both = len(names) / (len(names) - 1) * 2 * (on[True] * on[False]).sum()
-    return np.sqrt(variance + both / (counts[True] * counts[False]))
-
-
-def area(ill, scores, groups):
-    value = roc_auc_score(ill, scores)
-    error = error_of_area(ill, placements(ill, scores), groups)
-    half = Z_TWO_SIDED * error / (value * (1 - value))
-    return value, expit(logit(value) - half), expit(logit(value) + half)
-
-
-def observed_over_expected(ill, chances, groups):
-    ratio = ill.sum() / chances.sum()
-    factor = np.exp(Z_TWO_SIDED * error_of_sum(ill - ratio * chances, groups) / ill.sum())
-    return ratio, ratio / factor, ratio * factor
-
-
-def slope(ill, chances, groups):
-    logits = logit(np.clip(chances, 1e-6, 1 - 1e-6))
-    fit = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(logits[:, None], ill)
-    fitted = fit.predict_proba(logits[:, None])[:, 1]
-    design = np.stack([np.ones(len(ill)), logits], axis=1)
-    bread = np.linalg.inv(design.T @ (design * (fitted * (1 - fitted))[:, None]))
-    error = error_of_sum((design * (ill - fitted)[:, None]) @ bread[1], groups)
-    value = fit.coef_[0, 0]
-    return value, value - Z_TWO_SIDED * error, value + Z_TWO_SIDED * error
-
-
-def resampled(statistic, groups, tails):
-    """Limits by a bootstrap that draws whole sessions by name."""
-    random = np.random.default_rng(11)
-    members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
-    many = len(members)
-    drawn = [
-        statistic(np.concatenate([members[at] for at in random.integers(0, many, many)]))
-        for _ in range(RESAMPLES)
-    ]
-    return np.quantile(drawn, tails)
-
-
-def with_limits(statistic, groups):
-    everyone = np.arange(len(groups))
-    return statistic(everyone), *resampled(statistic, groups, (0.025, 0.975))
-
-
-def kappa_of(labels, grades):
-    return lambda at: cohen_kappa_score(
-        labels[at], grades[at], weights="quadratic", labels=range(5)
-    )
-
-
-def calibration_error(labels, shares, groups):
-    confidence, is_right = shares.max(axis=1), shares.argmax(axis=1) == labels
-    bins = np.minimum((confidence * 10).astype(int), 9)
-
-    def error(at):
-        sums = np.bincount(bins[at], weights=(confidence - is_right)[at], minlength=10)
-        return np.abs(sums).sum() / len(at)
-
-    value, _, high = with_limits(error, groups)
-    return value, max(0.0, 2 * value - high), high
 
 
 # ---- cross-fitted choices -----------------------------------------------------------------
@@ -348,28 +245,6 @@ def test_the_counts_of_the_card_are_those_of_the_tables(card, rows, predictions)
 # ---- the verdict --------------------------------------------------------------------------
 
 
-def paired_change(before, after, groups):
-    """The change of a rate and Tango's one-sided bound, from a numerical maximum likelihood."""
-    gained, lost = (~before & after).sum(), (before & ~after).sum()
-    effect = design_effect(after.astype(float) - before, groups) if gained + lost else 1.0
-    g, l, n = gained / effect, lost / effect, len(before) / effect  # noqa: E741
-
-    def distance(change):
-        def minus_log_likelihood(rate_lost):
-            rest = 1 - 2 * rate_lost - change
-            return -(xlogy(g, rate_lost + change) + xlogy(l, rate_lost) + xlogy(n - g - l, rest))
-
-        bounds = (max(0.0, -change), (1 - change) / 2)
-        rate_lost = minimize_scalar(
-            minus_log_likelihood, bounds=bounds, method="bounded", options={"xatol": 1e-12}
-        ).x
-        spread = np.sqrt(n * (2 * rate_lost + change - change**2))
-        return (g - l - n * change) / spread - Z_ONE_SIDED
-
-    value = (gained - lost) / len(before)
-    return value, brentq(distance, -0.99, value - 1e-9)
-
-
 def area_change(ill, first, second, groups):
     value = roc_auc_score(ill, second) - roc_auc_score(ill, first)
     departures = placements(ill, second) - placements(ill, first)
@@ -403,7 +278,9 @@ def changes(predictions, manifests, cross_fitted):
     def add_rates(at, ill, decided):
         right = [one == ill for one in decided]
         for rate, among in (("sensitivity", ill), ("specificity", ~ill)):
-            found[f"{rate} {at}"] = paired_change(*(one[among] for one in right), groups[among])
+            found[f"{rate} {at}"] = paired_change(
+                *(one[among] for one in right), groups[among], Z_ONE_SIDED
+            )
 
     for grade in (2, 3):
         ill = labels >= grade
