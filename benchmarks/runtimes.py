@@ -70,7 +70,7 @@ INTRODUCTION = """
 Only the prediction is measured, for one photograph of 224 x 224 pixels that is already decoded.
 `keras` is `model.predict`, which the 2023 study used.  `signature` calls the SavedModel directly.
 `drdeploy` is drdeploy's whole prediction code, which uses ONNX Runtime.  MobileNet is the packaged
-grader; its model card says how its int8 form did in the tests of quantization.  VGG19 has random
+grader; the page says below how `drdeploy model quantize` judges its int8 form.  VGG19 has random
 weights, so its latency is valid but its grades mean nothing.  Only OpenVINO computes in bf16,
 because ONNX Runtime converts bf16 to fp32.  The peak is the speed of a matrix product of 1536 x
 1536 in the same precision and the same rounds.  The value of a round is its fastest call, which

@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from make_model import select_test_part
+from make_model import read_folds, select_test_part
 
 from drdeploy.grader.artifacts import Clinical, read_manifest_in_archive
 from drdeploy.grader.box import NAME, box_artifact
-from drdeploy.grader.datasets import Fold, load_dataset, split_into_grouped_folds
+from drdeploy.grader.datasets import load_dataset, split_into_grouped_folds
 from drdeploy.grader.evaluation.comparison import compare_grades, compare_right_decisions
 from drdeploy.grader.evaluation.document import estimate_as_dict
 from drdeploy.grader.evaluation.evaluation import (
@@ -169,11 +169,7 @@ def read_answers_out_of_fold() -> dict[str, Answers]:
     vgg19 = GradedSet.read_csv(OUT / "oof-fp32.csv", columns={"fold": "the script"})
     same = [mobilenet.files.index(file) for file in vgg19.files]
     graded = {"mobilenet": mobilenet.select_by_position(same), "vgg19": vgg19}
-    numbers = vgg19.columns["fold"]
-    folds = [
-        Fold(np.flatnonzero(numbers != one), np.flatnonzero(numbers == one))
-        for one in np.unique(numbers)
-    ]
+    folds = read_folds(vgg19)
     found = {}
     for name, one in graded.items():
         calibrated, flags = calibrate_and_flag_cross_fitted(one.labels, one.probabilities, folds)

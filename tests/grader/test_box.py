@@ -1,6 +1,7 @@
 """The packaged grader is what its model card says it is."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,25 @@ import pytest
 from drdeploy.errors import ArtifactError
 from drdeploy.grader.artifacts import extract_archive, read_manifest_in_archive
 from drdeploy.grader.box import FOLDER, box_artifact
+from drdeploy.grader.datasets import (
+    Fold,
+    load_dataset,
+    set_copies_aside,
+    split_into_grouped_folds,
+)
 from drdeploy.grader.evaluation.document import build_evaluation_document
 from drdeploy.grader.evaluation.evaluation import evaluate_graded_set
-from drdeploy.grader.evaluation.predictions import GradedSet
+from drdeploy.grader.evaluation.predictions import GradedSet, predict_dataset
+from drdeploy.grader.grading.prediction import probability_of_grade_or_worse
+from drdeploy.grader.inference import InferenceService
+from drdeploy.grader.quantization.calibration import flag_at_operating_points
 from drdeploy.grader.quantization.verdict import decide_non_inferiority
-from drdeploy.grader.training.calibration import HIGH_SENSITIVITY, choose_operating_points
+from drdeploy.grader.training.calibration import (
+    HIGH_SENSITIVITY,
+    calibrate_and_flag_cross_fitted,
+    choose_operating_points,
+)
+from drdeploy.photograph_names import OWN_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIDENCE = ROOT / "evidence" / "mobilenet-idrid"
@@ -138,6 +153,21 @@ def read_together(precision):
     )
 
 
+def flag_together(precision):
+    """The decisions at each operating point: cross-fitted out of fold, locked on the test."""
+    trained = GradedSet.read_csv(EVIDENCE / f"oof-{precision}.csv", {"fold": "the test"})
+    numbers = trained.columns["fold"]
+    folds = [
+        Fold(np.flatnonzero(numbers != one), np.flatnonzero(numbers == one)) for one in set(numbers)
+    ]
+    _, flags = calibrate_and_flag_cross_fitted(trained.labels, trained.probabilities, folds)
+    tested = GradedSet.read_csv(EVIDENCE / f"test-{precision}.csv")
+    clinical = read_manifest_in_archive(box_artifact(precision)).clinical
+    locked = flag_at_operating_points(clinical, tested)
+    assert set(flags) == set(locked)
+    return {point: np.concatenate([flags[point], locked[point]]) for point in locked}
+
+
 def test_the_int8_grader_has_the_verdict_that_its_predictions_deserve(metrics):
     fp32, int8 = (read_manifest_in_archive(box_artifact(precision)) for precision in MOST_BYTES)
     found = metrics["int8_against_fp32"]
@@ -145,12 +175,15 @@ def test_the_int8_grader_has_the_verdict_that_its_predictions_deserve(metrics):
         read_together("fp32"),
         read_together("int8"),
         grade_thresholds=fp32.grade_thresholds,
+        reference_flags=flag_together("fp32"),
+        quantized_flags=flag_together("int8"),
         margin=found["margin"],
         seed=0,
     )
     said = (int8.quantization.verdict, int8.quantization.reason)
     assert said == (found["verdict"], found["reason"]) == (verdict.outcome, verdict.reason)
-    assert int8.quantization.verdict != "refused"  # what is refused is not packaged
+    # A refused model may be packaged, but no command takes it by itself to grade photographs.
+    assert box_artifact() == box_artifact("fp32")
     assert int8.quantization.images == found["n"]
     assert fp32.quantization is None
 
@@ -160,6 +193,44 @@ def test_int8_has_decisions_of_its_own(metrics):
     assert "int8" in int8.chosen_on
     assert int8.operating_points != fp32.operating_points
     assert int8.temperature == metrics["out_of_fold_int8"]["temperature"]
+
+
+def test_the_stored_folds_are_those_of_the_training(shared):
+    dataset = load_dataset(shared / "data" / "idrid_512", names=OWN_NAMES)
+    training = set_copies_aside(dataset).select_training_part()
+    numbers = {}
+    for number, fold in enumerate(split_into_grouped_folds(training, 5, seed=0)):
+        for at in fold.validation:
+            numbers[training.photographs[at].name] = str(number)
+    for precision in MOST_BYTES:
+        stored = GradedSet.read_csv(EVIDENCE / f"oof-{precision}.csv", {"fold": "the test"})
+        assert dict(zip(stored.files, stored.columns["fold"], strict=True)) == numbers
+
+
+def test_a_processor_changes_answers_by_no_more_than_the_card_says(shared):
+    """The stored predictions come from another processor."""
+    card = " ".join((FOLDER / "MODEL_CARD.md").read_text().split())
+    said = re.search(
+        r"differs by at most ([\d.]+)\. The grade of (\d+) photograph differs\. At each operating "
+        r"point, the decisions on at most (\d+) photographs differ",
+        card,
+    )
+    allowed = {"fp32": (1e-6, 0, 0), "int8": tuple(map(float, said.groups()))}
+    dataset = load_dataset(shared / "data" / "idrid_512", names=OWN_NAMES)
+    for precision, (distance, grades, decisions) in allowed.items():
+        stored = GradedSet.read_csv(EVIDENCE / f"test-{precision}.csv")
+        place = {photograph.name: at for at, photograph in enumerate(dataset.photographs)}
+        unseen = dataset.select_by_index([place[name] for name in stored.files])
+        here = predict_dataset(InferenceService.load(box_artifact(precision)), unseen)
+        assert here.reasons == stored.reasons
+        or_worse = [probability_of_grade_or_worse(one.probabilities) for one in (stored, here)]
+        assert np.abs(or_worse[1] - or_worse[0]).max() <= distance
+        reached = [(one[:, 1:] >= 0.5).sum(axis=1) for one in or_worse]
+        assert (reached[0] != reached[1]).sum() <= grades
+        clinical = read_manifest_in_archive(box_artifact(precision)).clinical
+        flags = [flag_at_operating_points(clinical, one) for one in (stored, here)]
+        for point, flagged in flags[0].items():
+            assert (flagged != flags[1][point]).sum() <= decisions, point
 
 
 def test_the_model_card_quotes_the_figures_and_the_limits(metrics):

@@ -76,12 +76,13 @@ def quantize(
     """Quantize a grader and compare it with the original.
 
     A quantized grader stores its weights with fewer bits. The quantized and the original grader
-    grade the same photographs, and each measure of quality is compared. The quantized grader is
-    `accepted` if it is 95 % certain that no measure has dropped by more than the margin (--margin).
-    It is `refused` if a measure has dropped by more than the margin on these photographs. Otherwise
-    it is `undecided`, because there are too few photographs to tell. The quantized grader gets its
-    own temperature and operating points. A refused grader is written only with --force. If the
-    grader is not written, the exit status is 1.
+    grade the same photographs, and each measure of quality is compared, among them sensitivity and
+    specificity of the decisions at each operating point. The quantized grader is `accepted` if it
+    is 95 % certain that no measure has dropped by more than the margin (--margin). It is `refused`
+    if a measure has dropped by more than the margin on these photographs. Otherwise it is
+    `undecided`, because there are too few photographs to tell. The quantized grader gets its own
+    temperature and operating points. A refused grader is written only with --force. If the grader
+    is not written, the exit status is 1.
 
     For research use. Not a medical device.
     """

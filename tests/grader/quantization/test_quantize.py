@@ -14,6 +14,8 @@ from drdeploy.cli.app import build_app
 from drdeploy.errors import InvalidInput, ModelLoadFailed
 from drdeploy.grader.artifacts import (
     Clinical,
+    OperatingPoint,
+    Rate,
     extract_archive,
     pack_archive,
     read_manifest_in_archive,
@@ -212,6 +214,29 @@ def test_a_refused_model_is_not_written_unless_forced(archive, labelled, monkeyp
     forced = run(archive, "--calibration", labelled, "--force")
     assert forced.exit_code == 0
     assert read_manifest_in_archive(target).quantization.verdict == "refused"
+
+
+def test_the_verdict_judges_the_decisions_at_the_operating_points(net, labelled, tmp_path):
+    """The original flags no eye, and the quantized grader is to find 95 % of the diseased eyes."""
+    path = tmp_path / "net-fp32.tar.gz"
+    unknown = Rate(0.9, 0.8, 0.95, 100)
+    point = OperatingPoint(
+        name="high_sensitivity",
+        at_or_above=2,
+        threshold=0.9999,
+        sensitivity=unknown,
+        specificity=unknown,
+    )
+    clinical = Clinical(
+        chosen_on="nothing", grade_thresholds=(0.5, 0.5, 0.5, 0.5), operating_points=(point,)
+    )
+    pack_archive(net, path, described("net", clinical=clinical))
+    document = json.loads(run(path, "--calibration", labelled, "--images", 5, "--json").stdout)
+    changes = {test["measure"]: test["change"] for test in document["tests"]}
+    assert document["verdict"] == "refused"
+    assert changes["sensitivity at the high-sensitivity point, grade >= 2"] >= 0.95
+    assert changes["specificity at the high-sensitivity point, grade >= 2"] < -0.02
+    assert "specificity at the high-sensitivity point, grade >= 2" in document["reason"]
 
 
 def test_what_is_no_fp32_onnx_archive_is_refused(archive, labelled):

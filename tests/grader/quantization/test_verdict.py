@@ -10,6 +10,8 @@ from drdeploy.grader.quantization.verdict import (
     decide_non_inferiority,
 )
 
+NO_POINTS = {"reference_flags": {}, "quantized_flags": {}}
+
 
 def graded(grades, labels=None):
     labels = grades if labels is None else labels
@@ -28,7 +30,7 @@ def verdict_on(labels, changed, margin=0.02):
     for at, grade in changed.items():
         after[at] = grade
     return decide_non_inferiority(
-        graded(labels), graded(after, labels), grade_thresholds=None, margin=margin
+        graded(labels), graded(after, labels), grade_thresholds=None, margin=margin, **NO_POINTS
     )
 
 
@@ -82,7 +84,12 @@ def test_a_photograph_that_one_of_them_could_not_grade_counts_for_neither():
         np.where(np.arange(400)[:, None] == 0, np.nan, first.probabilities),
         ("too_dark", *first.reasons[1:]),
     )
-    assert decide_non_inferiority(first, second, grade_thresholds=None).comparison.n == 399
+    flags = {("balanced", 2): labels >= 2}
+    verdict = decide_non_inferiority(
+        first, second, grade_thresholds=None, reference_flags=flags, quantized_flags=flags
+    )
+    assert verdict.comparison.n == 399
+    assert verdict.outcome == "accepted"
 
 
 RANDOM = np.random.default_rng(5)
@@ -109,9 +116,20 @@ def probable(probabilities, groups=None):
     )
 
 
-def compare_sound_with(after, **options):
+POINTS = {("high_sensitivity", 2): 0.2, ("balanced", 2): 0.5, ("high_sensitivity", 3): 0.15}
+
+
+def flag(probabilities, points=POINTS):
+    return {
+        (name, grade): probabilities[:, grade:].sum(axis=1) >= threshold
+        for (name, grade), threshold in points.items()
+    }
+
+
+def compare_sound_with(after, groups=None, **options):
+    options = {"reference_flags": flag(SOUND), "quantized_flags": flag(after)} | options
     return decide_non_inferiority(
-        probable(SOUND), probable(after), grade_thresholds=(0.5,) * 4, **options
+        probable(SOUND, groups), probable(after, groups), grade_thresholds=(0.5,) * 4, **options
     )
 
 
@@ -119,7 +137,7 @@ def test_rounding_that_changes_next_to_nothing_is_accepted():
     rounded = SOUND + RANDOM.uniform(-0.002, 0.002, SOUND.shape).clip(-SOUND)
     verdict = compare_sound_with(rounded / rounded.sum(axis=1, keepdims=True))
     assert verdict.outcome == "accepted", verdict.reason
-    assert len(verdict.tests) == 10
+    assert len(verdict.tests) == 16  # two for each of three operating points
     assert all(test.has_passed and test.lower_bound <= test.change for test in verdict.tests)
 
 
@@ -137,7 +155,7 @@ def test_a_model_that_always_answers_grade_4_fails_on_specificity():
     failed = {test.measure for test in verdict.tests if test.has_failed}
     assert "specificity at grade >= 2" in failed
     assert "specificity at grade >= 3" in failed
-    assert not any("sensitivity" in measure for measure in failed)
+    assert not any(measure.startswith("sensitivity") for measure in failed)
     assert "specificity at grade >= 2: of " in verdict.reason
 
 
@@ -182,11 +200,70 @@ def test_eyes_of_one_patient_are_not_counted_as_many():
     together = SOUND.copy()
     together[:5] = np.eye(5)[3]
     patients = np.repeat(np.arange(100), 10).astype(str)
-    clustered = decide_non_inferiority(
-        probable(SOUND, patients), probable(together, patients), grade_thresholds=(0.5,) * 4
-    )
+    clustered = compare_sound_with(together, patients)
     named = {test.measure: test for test in clustered.tests}
     for test in alone.tests:
         if "specificity" in test.measure:
             assert named[test.measure].change == pytest.approx(test.change, abs=0.005)
             assert named[test.measure].lower_bound < test.lower_bound
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("factor", "rate"), [(0.5, "specificity"), (1.6, "sensitivity")])
+def test_a_moved_operating_point_is_refused(point, factor, rate):
+    """No probability and no grade changes, only decisions at one operating point."""
+    moved = POINTS | {point: factor * POINTS[point]}
+    verdict = compare_sound_with(SOUND, quantized_flags=flag(SOUND, moved))
+    name, grade = point
+    at_point = f"at the {name.replace('_', '-')} point, grade >= {grade}"
+    assert verdict.outcome == "refused"
+    assert [test.measure for test in verdict.tests if test.has_failed] == [f"{rate} {at_point}"]
+    assert not verdict.comparison.changes
+
+
+def test_a_gain_in_sensitivity_does_not_make_up_for_a_loss_in_specificity():
+    moved = POINTS | {("balanced", 2): 0.3}
+    verdict = compare_sound_with(SOUND, quantized_flags=flag(SOUND, moved))
+    named = {test.measure: test for test in verdict.tests}
+    gain = named["sensitivity at the balanced point, grade >= 2"].change
+    loss = named["specificity at the balanced point, grade >= 2"].change
+    assert gain > 0 > -0.02 > loss
+    assert verdict.outcome == "refused"
+    assert f"while the sensitivity changes by {100 * gain:+.1f} percentage points" in verdict.reason
+
+
+def test_the_bound_of_a_decision_is_the_paired_one():
+    lost = flag(SOUND)
+    healthy = np.flatnonzero((LABELS < 2) & ~lost["balanced", 2])[:3]
+    changed = lost["balanced", 2].copy()
+    changed[healthy] = True
+    verdict = compare_sound_with(SOUND, quantized_flags=lost | {("balanced", 2): changed})
+    [test] = (one for one in verdict.tests if one.measure.startswith("specificity at the balanced"))
+    expected = estimate_paired_rate(0, 3, 460)
+    assert (test.change, test.lower_bound) == (-3 / 460, expected.lower_bound)
+    assert "of 460 photographs below this grade, 3 are newly wrong and 0 newly right" in test.detail
+
+
+def test_decisions_on_the_eyes_of_one_patient_are_not_counted_as_many():
+    """All ten photographs of each patient are decided alike, by both graders."""
+    groups = np.repeat(np.arange(100), 10).astype(str)
+    changed = {point: flags.copy() for point, flags in flag(SOUND).items()}
+    changed["balanced", 2][:10] = True
+    alone, together = (
+        compare_sound_with(SOUND, names, quantized_flags=changed) for names in (None, groups)
+    )
+    [one, ten] = (
+        test.lower_bound
+        for verdict in (alone, together)
+        for test in verdict.tests
+        if test.measure == "specificity at the balanced point, grade >= 2"
+    )
+    assert ten < one
+
+
+def test_a_lost_operating_point_is_named_and_never_accepted():
+    flags = {point: flagged for point, flagged in flag(SOUND).items() if point[1] == 2}
+    verdict = compare_sound_with(SOUND, quantized_flags=flags)
+    assert verdict.outcome == "undecided"
+    assert "the quantized grader has no such operating point" in verdict.reason
+    assert "specificity at the high-sensitivity point, grade >= 3" in verdict.reason

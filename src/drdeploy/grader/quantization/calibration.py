@@ -6,7 +6,7 @@ the original's thresholds, too many or too few eyes would then be flagged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,8 +14,10 @@ import numpy as np
 
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.datasets import Fold, split_into_grouped_folds
+from drdeploy.grader.grading.prediction import probability_of_grade_or_worse
 from drdeploy.grader.training.calibration import (
     apply_temperature,
+    calibrate_and_flag_cross_fitted,
     calibrate_cross_fitted,
     choose_operating_points,
     fit_temperature,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from drdeploy.grader.artifacts import Clinical
     from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.evaluation.predictions import GradedSet
+
+    Flags = dict[tuple[str, int], NDArray[np.bool_]]
 
 FEWEST_TO_CALIBRATE = 50
 """The smallest number of photographs on which a temperature is chosen.
@@ -46,11 +50,33 @@ class OwnDecisions:
             nothing.
         cross_fitted: The predictions, each calibrated with a temperature that was chosen on other
             photographs.
+        flags: Which photographs each operating point flags, see :func:`flag_at_operating_points`.
+            Each photograph is judged by a temperature and a threshold that were chosen on other
+            photographs, if there are enough photographs for this.
     """
 
     clinical: Clinical | None
     temperature: float
     cross_fitted: GradedSet
+    flags: Flags = field(default_factory=dict)
+
+
+def flag_at_operating_points(clinical: Clinical | None, graded: GradedSet) -> Flags:
+    """Return which photographs each operating point of a grader flags.
+
+    Args:
+        clinical: The operating points, with thresholds that were chosen on other photographs.
+        graded: The predictions. A photograph without a grade is never flagged.
+
+    Returns:
+        A dictionary with an entry for each operating point. The key is the point's name and the
+            grade that it looks for; the value has the shape ``(n,)``.
+    """
+    or_worse = probability_of_grade_or_worse(graded.probabilities)
+    return {
+        (point.name, point.at_or_above): or_worse[:, point.at_or_above] >= point.threshold
+        for point in (clinical.operating_points if clinical is not None else ())
+    }
 
 
 def calibrate_quantized_grader(
@@ -95,10 +121,18 @@ def calibrate_quantized_grader(
         groups=quantized.groups[gradable],
         folds=own_folds,
     )
+    calibrated = apply_temperature(quantized.probabilities, temperature)
+    flags = flag_at_operating_points(clinical, replace(quantized, probabilities=calibrated))
+    if own_folds:
+        _, cross_fitted_flags = calibrate_and_flag_cross_fitted(labels, probabilities, own_folds)
+        for point, flagged in cross_fitted_flags.items():
+            flags[point] = np.zeros(len(quantized), dtype=bool)
+            flags[point][gradable] = flagged
     return OwnDecisions(
         msgspec.structs.replace(clinical, grade_thresholds=original.grade_thresholds),
         temperature,
         cross_fitted,
+        flags,
     )
 
 

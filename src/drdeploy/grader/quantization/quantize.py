@@ -17,7 +17,10 @@ from drdeploy.grader.datasets import load_dataset, set_copies_aside
 from drdeploy.grader.evaluation.document import build_comparison_document
 from drdeploy.grader.evaluation.predictions import predict_dataset
 from drdeploy.grader.inference import InferenceService
-from drdeploy.grader.quantization.calibration import calibrate_quantized_grader
+from drdeploy.grader.quantization.calibration import (
+    calibrate_quantized_grader,
+    flag_at_operating_points,
+)
 from drdeploy.grader.quantization.convert import (
     divide_onnx_logits_by_temperature,
     ends_in_softmax,
@@ -110,7 +113,10 @@ def quantize(
 
     The quantized archive is not written if the comparison shows that the quantized grader is worse
     in one of the measures of :mod:`drdeploy.grader.quantization.verdict`.  The quantized model gets
-    its own temperature and operating points, which are chosen on its own predictions.
+    its own temperature and operating points, which are chosen on its own predictions. The
+    comparison judges the decisions at these operating points against the decisions at those of the
+    original. If the original's thresholds were chosen on photographs of another camera or clinic,
+    the decisions may therefore differ although the networks hardly do.
 
     Args:
         artifact: A ``model.tar.gz`` that holds an ONNX model in fp32.
@@ -172,6 +178,8 @@ def quantize(
             reference,
             own.cross_fitted,
             grade_thresholds=fp32.manifest.grade_thresholds,
+            reference_flags=flag_at_operating_points(fp32.manifest.clinical, reference),
+            quantized_flags=own.flags,
             margin=margin,
             seed=seed,
         )

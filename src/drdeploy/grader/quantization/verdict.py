@@ -2,11 +2,23 @@
 
 The verdict rests on tests of non-inferiority. Such a test is passed if a measure of quality has,
 with 95 % confidence, dropped by less than a margin. A test for a difference between the graders
-would prove nothing: with few photographs, it would find no difference even if there is one. Ten
-measures are tested. Sensitivity, specificity, AUROC and calibration are tested at grade 2 and at
-grade 3. The other two measures are quadratic weighted kappa and the Brier score. Sensitivity alone
-would not suffice: a model that flags all eyes finds every diseased eye. Such a model fails on
-specificity.
+would prove nothing: with few photographs, it would find no difference even if there is one.
+
+Ten measures are tested for every grader. Sensitivity and specificity of the grade, AUROC and
+calibration are tested at grade 2 and at grade 3. The other two measures are quadratic weighted
+kappa and the Brier score. Sensitivity alone would not suffice: a model that flags all eyes finds
+every diseased eye. Such a model fails on specificity.
+
+Sensitivity and specificity are also tested at each operating point, because an operating point, and
+not the grade, decides whether an answer says "referable". Each grader decides with its own
+thresholds, since these are the decisions that users get. If a threshold was chosen on photographs
+of the comparison, each of these photographs is judged by a threshold that was chosen on the others
+(cross-fitting). A quantized grader whose threshold was chosen for the same sensitivity may find a
+few more diseased eyes and flag many more healthy eyes. Both changes are reported, but a gain in
+sensitivity does not make up for a loss in specificity, nor the other way round: how much one is
+worth in units of the other depends on the clinic, which the verdict does not know. The bounds take
+the thresholds as given. They do not include how much a threshold would change if it were chosen on
+other photographs.
 
 The quantized grader is accepted only if every one-sided 95 % bound is within its margin. Because
 all tests must pass, the risk of accepting a worse grader stays at 5 %, and the level of the single
@@ -18,10 +30,14 @@ many photographs would be enough.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from drdeploy.grader.evaluation.comparison import compare_grades, tango_score_limits
+from drdeploy.grader.evaluation.comparison import (
+    compare_grades,
+    compare_right_decisions,
+    tango_score_limits,
+)
 from drdeploy.grader.evaluation.metrics import estimate_calibration_error
 from drdeploy.grader.grading.grade import Grade
 from drdeploy.grader.grading.prediction import (
@@ -37,7 +53,7 @@ from drdeploy.grader.quantization.losses import (
 from drdeploy.statistics.proportions import Z_ONE_SIDED, estimate_auroc_change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -46,20 +62,26 @@ if TYPE_CHECKING:
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.statistics.estimate import Estimate
 
+    Flags = Mapping[tuple[str, int], NDArray[np.bool_]]
+
 NonInferiorityOutcome = Literal["accepted", "refused", "undecided"]
 
 DEFAULT_MARGIN = 0.02
 """Largest acceptable loss in each measure. No guideline states a margin for rounding a network's
 weights; this one is the project's choice. Rounding makes a grader faster but not better, so the
 loss of quality must be small. After rounding, at most two more of a hundred diseased eyes may get a
-wrong answer. The same holds for healthy eyes, and for the pairs of a diseased and a healthy eye
-that AUROC counts. Kappa may fall by at most 0.02. The Brier score, and the gap between the mean
+wrong answer. The same holds for healthy eyes, for the decisions at each operating point, and for
+the pairs of a diseased and a healthy eye that AUROC counts. A referral is a decision about one eye
+as a grade is, so an operating point gets no larger margin because its threshold was chosen on few
+photographs. Kappa may fall by at most 0.02. The Brier score, and the gap between the mean
 predicted probability and the share of diseased eyes, may each rise by at most 0.02."""
 
 MOST_NEEDED = 10_000_000
 """If a decision needs more photographs than this, the verdict states no number."""
 
 THRESHOLDS = (Grade.MODERATE, Grade.SEVERE)
+
+NO_SUCH_POINT = "the quantized grader has no such operating point"
 
 
 @dataclass(frozen=True)
@@ -130,6 +152,8 @@ def decide_non_inferiority(
     quantized: GradedSet,
     *,
     grade_thresholds: tuple[float, ...] | None,
+    reference_flags: Flags,
+    quantized_flags: Flags,
     quantized_thresholds: tuple[float, ...] | None = None,
     margin: float = DEFAULT_MARGIN,
     seed: int = 0,
@@ -141,6 +165,11 @@ def decide_non_inferiority(
         quantized: Predictions of the quantized grader for the same photographs in the same order.
         grade_thresholds: The fp32 grader's thresholds, see
             :class:`drdeploy.grader.grading.Prediction`.
+        reference_flags: The fp32 grader's decisions at each of its operating points. The key is the
+            name of the point and the grade that it looks for, for example ``("high_sensitivity",
+            2)``. The value says which photographs the point flags, shape ``(n,)``.
+        quantized_flags: The decisions of the quantized grader. If an operating point of the fp32
+            grader is missing here, the verdict cannot be ``accepted``.
         quantized_thresholds: The quantized grader's thresholds; None means those of the fp32
             grader.
         margin: Largest acceptable loss in each measure.
@@ -155,6 +184,13 @@ def decide_non_inferiority(
     kappa = estimate_kappa_change(labels, grades_before, grades_after, groups, seed=seed)
     tests = (
         *_test_sensitivity_and_specificity(comparison, margin),
+        *_test_operating_points(
+            labels,
+            {point: flagged[both] for point, flagged in reference_flags.items()},
+            {point: flagged[both] for point, flagged in quantized_flags.items()},
+            groups,
+            margin=margin,
+        ),
         *_test_probabilities(labels, (before, after), groups, margin=margin, seed=seed),
         _test_loss_against_margin(
             "quadratic weighted kappa", kappa, len(set(groups.tolist())), margin
@@ -182,15 +218,61 @@ def _test_sensitivity_and_specificity(
         ("specificity", comparison.specificity, "below"),
     ):
         for grade, rate in rates.items():
-            yield NonInferiorityTest(
-                f"{name} at grade >= {int(grade)}",
-                rate.difference.value,
-                rate.lower_bound,
-                margin,
-                count_images_needed_for_decision(rate, comparison.n, margin),
-                f"of {rate.difference.n} photographs {kind} this grade, {rate.lost} are newly "
-                f"wrong and {rate.gained} newly right",
+            yield _test_paired_rate(
+                f"{name} at grade >= {int(grade)}", rate, kind, comparison.n, margin
             )
+
+
+def _test_operating_points(
+    labels: NDArray[np.intp],
+    before: Flags,
+    after: Flags,
+    groups: NDArray[np.str_],
+    *,
+    margin: float,
+) -> Iterator[NonInferiorityTest]:
+    """Test the sensitivity and specificity of the decisions at each operating point."""
+    for point, flagged in before.items():
+        name, grade = point
+        is_positive = labels >= grade
+        at_point = f"at the {name.replace('_', '-')} point, grade >= {grade}"
+        if point not in after:
+            for measure in ("sensitivity", "specificity"):
+                yield NonInferiorityTest(
+                    f"{measure} {at_point}", None, None, margin, None, NO_SUCH_POINT
+                )
+            continue
+        is_right = flagged == is_positive, after[point] == is_positive
+        sensitivity, specificity = (
+            compare_right_decisions(*is_right, among, groups)
+            for among in (is_positive, ~is_positive)
+        )
+        # The other rate is quoted, because a moved threshold trades one rate for the other.
+        for measure, rate, kind, other, other_rate in (
+            ("sensitivity", sensitivity, "at or above", "specificity", specificity),
+            ("specificity", specificity, "below", "sensitivity", sensitivity),
+        ):
+            test = _test_paired_rate(f"{measure} {at_point}", rate, kind, len(labels), margin)
+            change = other_rate.difference.value
+            if change is not None:
+                of_other = f"the {other} changes by {100 * change:+.1f} percentage points"
+                test = replace(test, detail=f"{test.detail}, while {of_other}")
+            yield test
+
+
+def _test_paired_rate(
+    measure: str, rate: PairedRate, kind: str, images: int, margin: float
+) -> NonInferiorityTest:
+    """Test whether the loss in a sensitivity or specificity is within its margin."""
+    return NonInferiorityTest(
+        measure,
+        rate.difference.value,
+        rate.lower_bound,
+        margin,
+        count_images_needed_for_decision(rate, images, margin),
+        f"of {rate.difference.n} photographs {kind} this grade, {rate.lost} are newly wrong and "
+        f"{rate.gained} newly right",
+    )
 
 
 def _test_probabilities(
@@ -261,7 +343,10 @@ def _choose_outcome_with_reason(
         return "accepted", reason, None
     needed = [test.images_needed for test in undecided]
     most = None if None in needed else max(one for one in needed if one is not None)
-    measures = ", ".join(test.measure for test in undecided)
+    measures = ", ".join(
+        f"{test.measure} ({test.detail})" if test.detail == NO_SUCH_POINT else test.measure
+        for test in undecided
+    )
     how_many = (
         "no number of photographs would be enough" if most is None else f"about {most} are needed"
     )
