@@ -314,9 +314,9 @@ _PARTS_OF_MANIFEST = (
     "quantization",
     "recalibration",
 )
-_NUMBERS_FOR_PROGRAMS = ("means", "directions")
-"""Long lists of numbers that only ``--json`` shows. They belong to the rule that recognizes
-photographs unlike the training photographs.
+_LISTS_FOR_PROGRAMS = ("means", "directions", "adapted_to")
+"""Long lists that only ``--json`` shows: the numbers of the rule that recognises photographs unlike
+the training photographs, and the digests of a clinic's photographs.
 """
 
 
@@ -331,7 +331,7 @@ def _list_facts_of_manifest(fields: dict[str, Any]) -> Iterator[tuple[str, str]]
                 )
                 where = f"grade >= {point['at_or_above']}, {point['name']}"
                 yield where, f"from {point['threshold']:g}; {rates}"
-        elif field in _NUMBERS_FOR_PROGRAMS:
+        elif field in _LISTS_FOR_PROGRAMS:
             continue
         elif field in {"reference_digest", "original_digest"}:
             yield field, f"{value[:16]}…"

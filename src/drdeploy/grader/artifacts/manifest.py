@@ -25,6 +25,11 @@ MAX_SIDE_PX = 4096
 """The largest side of a model's input: enough for any classifier, and a limit that catches
 typos."""
 
+SHORT_DIGEST = 12
+"""The number of hexadecimal digits of each photograph's SHA-256 that a manifest lists. The
+probability that two among a million photographs have the same digits is 0.2 %.
+"""
+
 LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
 """The allowed range of a recalibration's temperature and weights.
 
@@ -184,6 +189,8 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             share among the clinic's photographs, or a share that the user stated.
         is_prevalence_stated: Whether the user stated the prevalence.
         original_digest: Digest of the artifact before the recalibration.
+        adapted_to: The first 12 hexadecimal digits of each photograph's SHA-256; empty in an older
+            manifest. An evaluation recognises copies of the photographs by these digits.
     """
 
     temperature: float
@@ -195,6 +202,7 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     prevalence: float
     is_prevalence_stated: bool
     original_digest: str
+    adapted_to: tuple[str, ...] = ()
 
 
 class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -423,6 +431,22 @@ def _check_recalibration(manifest: ModelManifest) -> None:
             is_right = LEAST_FACTOR <= value <= MOST_FACTOR
             what = f"The value is {value:g}, but must be from {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
             _require_valid_field(f"recalibration.{field}", is_right, what)
+    _check_short_digests(
+        "recalibration.adapted_to", recalibration.adapted_to, recalibration.photographs
+    )
+
+
+def _check_short_digests(field: str, digests: tuple[str, ...], photographs: int) -> None:
+    """Check the digests of photographs, which must not hold anything else, such as a file name."""
+    _require_valid_field(
+        field,
+        len(digests) <= photographs,
+        f"{len(digests)} digests are listed, but there were only {photographs} photographs",
+    )
+    for digest in digests:
+        is_digest = re.fullmatch(rf"[0-9a-f]{{{SHORT_DIGEST}}}", digest) is not None
+        what = f"The value '{digest}' is not {SHORT_DIGEST} hexadecimal digits of a SHA-256"
+        _require_valid_field(field, is_digest, what)
 
 
 def _check_list_of_files(manifest: ModelManifest) -> None:

@@ -22,6 +22,10 @@ from drdeploy.grader.datasets.columns import group_by_patient_column
 from drdeploy.grader.evaluation.document import describe_photograph_and_group_counts
 from drdeploy.grader.evaluation.graders import choose_test_photographs
 from drdeploy.grader.evaluation.predictions import predict_dataset
+from drdeploy.grader.evaluation.training_photographs import (
+    find_listed_photographs,
+    list_short_digests,
+)
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.grading.grade import Grade
 from drdeploy.grader.inference import InferenceService
@@ -49,7 +53,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from drdeploy.grader.artifacts import Clinical, ModelArtifact
-    from drdeploy.grader.evaluation.graders import TestPhotographs
+    from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.grader.recalibration.gains import RecalibrationGain
     from drdeploy.grader.runtimes.runtime import RuntimeName
@@ -177,7 +181,8 @@ def recalibrate(
     kept = [at for at, reason in enumerate(everything.reasons) if not reason]
     graded = everything.select_by_position(kept)
     refuse_too_few_photographs(graded.labels, graded.groups, **enough)
-    folds = split_into_grouped_folds(choice.photographs.select_by_index(kept), FOLDS, seed=seed)
+    used = choice.photographs.select_by_index(kept)
+    folds = split_into_grouped_folds(used, FOLDS, seed=seed)
     found = cross_fit_adjustment_and_thresholds(graded, folds, prevalence=prevalence)
     adjustment = move_to_stated_prevalence(
         fit_adjustment(graded.labels, graded.probabilities), graded.labels, prevalence
@@ -191,7 +196,7 @@ def recalibrate(
         found.flags,
     )
     recalibration = _describe_recalibration(
-        opened, graded, choice, adjustment, prevalence, knows_groups=dataset.knows_groups
+        opened, graded, used, adjustment, prevalence, knows_groups=dataset.knows_groups
     )
     clinical = choose_operating_points_for_clinic(
         graded.labels,
@@ -210,7 +215,7 @@ def recalibrate(
     left_out = tuple(
         (everything.files[at], reason) for at, reason in enumerate(everything.reasons) if reason
     )
-    notes = [*choice.test_set.notes, *_list_notes_on_limits(opened, prevalence)]
+    notes = [*choice.test_set.notes, *_list_notes_on_limits(opened, used, prevalence)]
     return RecalibrationOutcome(target, recalibration, clinical, gain, left_out, tuple(notes))
 
 
@@ -252,7 +257,7 @@ def _flag_by_operating_points(
 def _describe_recalibration(
     artifact: ModelArtifact,
     graded: GradedSet,
-    choice: TestPhotographs,
+    used: Dataset,
     adjustment: Adjustment,
     prevalence: float | None,
     *,
@@ -265,13 +270,14 @@ def _describe_recalibration(
     return Recalibration(
         temperature=adjustment.temperature,
         grade_weights=tuple(adjustment.grade_weights),  # type: ignore[arg-type]  # five of them
-        adapted_on=f"{described} in {choice.photographs.name}",
+        adapted_on=f"{described} in {used.name}",
         photographs=len(graded),
         groups=groups if knows_groups else None,
         photographs_per_grade=tuple(counts),  # type: ignore[arg-type]  # five of them
         prevalence=round(share if prevalence is None else prevalence, DIGITS),
         is_prevalence_stated=prevalence is not None,
         original_digest=artifact.digest,
+        adapted_to=list_short_digests(used),
     )
 
 
@@ -301,8 +307,17 @@ def _make_rate_from_estimate(estimate: Estimate) -> Rate:
     return Rate(value, low, high, estimate.n)
 
 
-def _list_notes_on_limits(artifact: ModelArtifact, prevalence: float | None) -> list[str]:
+def _list_notes_on_limits(
+    artifact: ModelArtifact, used: Dataset, prevalence: float | None
+) -> list[str]:
     notes = []
+    earlier = artifact.manifest.recalibration
+    known = 0 if earlier is None else len(find_listed_photographs(earlier.adapted_to, used))
+    if known:
+        notes.append(
+            f"The grader was recalibrated before, on {known} of these {len(used)} photographs. The "
+            "values before this recalibration therefore look better than they are."
+        )
     if not artifact.manifest.provenance.trained_on:
         notes.append(
             "The artifact does not list the photographs that it was trained on. The photographs "
