@@ -122,6 +122,8 @@ def recalibrate(
         _print_recalibration(outcome, document)
         print_facts([("artifact", str(target)), ("details", str(report))])
         print_notice()
+    for warning in outcome.warnings:
+        print_line(f"Warning: {warning}", style="bold red", to=err)
     for note in outcome.notes:
         print_note(note)
     print_note_on_photograph_names(own=names)
@@ -173,7 +175,12 @@ def _list_estimates_of_state(state: dict[str, Any]) -> dict[str, dict[str, Any]]
         "calibration intercept, grade >= 2 (right: 0)": calibration["intercept"],
         "calibration slope, grade >= 2 (right: 1)": calibration["slope"],
         "observed / expected, grade >= 2 (right: 1)": calibration["observed_over_expected"],
+        "quadratic weighted kappa": state["kappa"],
     }
+    for answer in state["answered_grade"]:
+        name = f"answered grade, grade >= {answer['at_or_above']}"
+        figures[f"{name}: sensitivity"] = answer["sensitivity"]
+        figures[f"{name}: specificity"] = answer["specificity"]
     for point in state["operating_points"]:
         name = f"{point['name'].replace('_', ' ')}, grade >= {point['at_or_above']}"
         figures[f"{name}: sensitivity"] = point["sensitivity"]

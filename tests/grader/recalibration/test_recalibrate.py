@@ -30,11 +30,19 @@ from drdeploy.grader.evaluation.graders import (
 from drdeploy.grader.evaluation.page import render_evaluation_page
 from drdeploy.grader.evaluation.training_photographs import list_short_digests
 from drdeploy.grader.grading.adjustment import adjust_probabilities
+from drdeploy.grader.grading.grade import Grade
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.quantization.quantize import quantize
 from drdeploy.grader.recalibration.fit import fit_adjustment
+from drdeploy.grader.recalibration.gains import (
+    DEFAULT_POINT,
+    GraderState,
+    RecalibrationGain,
+    warn_about_specificity,
+)
 from drdeploy.grader.recalibration.recalibrate import recalibrate
 from drdeploy.photograph_names import OWN_NAMES
+from drdeploy.statistics.proportions import estimate_proportion
 
 COLUMNS = ("file", "icdr_grade", "patient")
 
@@ -121,6 +129,51 @@ def test_the_gain_is_cross_fitted_and_has_intervals(recalibrated):
     for shown in after["operating_points"]:
         point = points[(shown["name"], shown["at_or_above"])]
         assert point.sensitivity.value == pytest.approx(shown["sensitivity"]["value"], abs=1e-4)
+
+
+def test_the_gain_says_what_happens_to_the_answered_grade(recalibrated, clinic, tmp_path):
+    before, after = (recalibrated[1]["gain"][when] for when in ("before", "after"))
+    evaluated = evaluate(clinic, box_artifact(), own_names=True).evaluation
+    assert before["kappa"]["value"] == pytest.approx(evaluated.kappa.value, abs=1e-6)
+    for shown, found in zip(
+        before["answered_grade"], (evaluated.referable, evaluated.vision_threatening), strict=True
+    ):
+        assert shown["sensitivity"]["value"] == pytest.approx(found.sensitivity.value, abs=1e-6)
+        assert shown["specificity"]["value"] == pytest.approx(found.specificity.value, abs=1e-6)
+    stated = recalibrate(box_artifact(), clinic, tmp_path / "rare.tar.gz", prevalence=0.05)
+    rare = stated.gain.document["after"]["answered_grade"][0]
+    assert rare["sensitivity"]["value"] < after["answered_grade"][0]["sensitivity"]["value"]
+    assert rare["sensitivity"]["low"] < rare["sensitivity"]["value"] < rare["sensitivity"]["high"]
+    assert any("the answered grade misses more disease" in note for note in stated.notes)
+
+
+def make_gain(*, before, after, answered=0.9):
+    """The gain of a recalibration with these specificities of the default decision."""
+
+    def make_state(specificity):
+        rates = estimate_proportion(9, 10), estimate_proportion(round(100 * specificity), 100)
+        graded = estimate_proportion(9, 10), estimate_proportion(round(100 * answered), 100)
+        return GraderState(None, None, None, {Grade.MODERATE: graded}, {DEFAULT_POINT: rates})
+
+    return RecalibrationGain(make_state(before), make_state(after), estimate_proportion(1, 2))
+
+
+def test_a_default_decision_that_refers_most_healthy_eyes_is_warned_of():
+    [warning] = warn_about_specificity(make_gain(before=0.46, after=0.14))
+    assert "is only 14 % (95 % interval: 9 % to 22 %)" in warning
+    assert "Before recalibration, it was 46 %." in warning
+    assert not warn_about_specificity(make_gain(before=0.46, after=0.5))
+    assert not warn_about_specificity(make_gain(before=0.8, after=0.8, answered=0.2))
+
+
+def test_the_command_shows_the_warning_and_the_archive_is_written(clinic, tmp_path, monkeypatch):
+    monkeypatch.setattr("drdeploy.grader.recalibration.gains.DEFAULT_MIN_SPECIFICITY", 0.999)
+    out = tmp_path / "new.tar.gz"
+    words = ["model", "recalibrate", str(box_artifact()), "--data", str(clinic), "--out", str(out)]
+    shown = CliRunner().invoke(build_app(), [*words, "--json"])
+    assert (shown.exit_code, out.exists()) == (0, True)
+    assert "Warning: The specificity of the default decision" in " ".join(shown.stderr.split())
+    assert json.loads(shown.stdout)["warnings"][0].startswith("The specificity of the default")
 
 
 def test_an_evaluation_on_the_same_photographs_says_that_the_grader_knew_them(recalibrated, clinic):

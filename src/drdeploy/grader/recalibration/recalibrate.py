@@ -28,6 +28,7 @@ from drdeploy.grader.evaluation.training_photographs import (
 )
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.grading.grade import Grade
+from drdeploy.grader.grading.prediction import grades_from_probabilities
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.recalibration.checks import (
     refuse_too_few_photographs,
@@ -40,9 +41,14 @@ from drdeploy.grader.recalibration.fit import (
     fit_adjustment,
     move_to_stated_prevalence,
 )
-from drdeploy.grader.recalibration.gains import measure_gain
+from drdeploy.grader.recalibration.gains import (
+    Decisions,
+    measure_gain,
+    warn_about_specificity,
+)
 from drdeploy.grader.runtimes.classifier import Classifier
 from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
+from drdeploy.grader.training.fit import MEDIAN_GRADE
 from drdeploy.photograph_names import PhotographNames
 from drdeploy.version import VERSION
 
@@ -78,6 +84,7 @@ class RecalibrationOutcome:
         left_out: The names of the clinic's photographs that the grader could not grade, with the
             reasons.
         notes: Sentences for the user about limits of these results.
+        warnings: Sentences for the user about what may make the new artifact useless.
     """
 
     archive: Path
@@ -86,6 +93,7 @@ class RecalibrationOutcome:
     gain: RecalibrationGain
     left_out: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -104,6 +112,7 @@ class RecalibrationOutcome:
             "gain": self.gain.document,
             "left_out": [{"file": file, "reason": reason} for file, reason in self.left_out],
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
         }
 
 
@@ -141,7 +150,7 @@ def recalibrate(
         prevalence: The share of grade 2 or worse among the clinic's patients, if it differs from
             the share among the photographs.
         runtime: The library that runs the model.
-        seed: Seed of the folds.
+        seed: Seed of the folds, and of the bootstrap interval of kappa.
         own_names: Show the file names of photographs. Otherwise, hashes of the names are shown.
         track: Function that takes the list of files and returns a list to iterate over. It can show
             the progress.
@@ -188,12 +197,20 @@ def recalibrate(
         fit_adjustment(graded.labels, graded.probabilities), graded.labels, prevalence
     )
     before = _apply_earlier_recalibration(opened, graded)
+    flags = _flag_by_operating_points(opened.manifest.clinical, before)
+    original = opened.manifest.clinical
+    new_thresholds = MEDIAN_GRADE if original is None else original.grade_thresholds
     gain = measure_gain(
         graded,
-        before,
-        _flag_by_operating_points(opened.manifest.clinical, before),
-        found.probabilities,
-        found.flags,
+        Decisions(
+            before, grades_from_probabilities(before, opened.manifest.grade_thresholds), flags
+        ),
+        Decisions(
+            found.probabilities,
+            grades_from_probabilities(found.stated, new_thresholds),
+            found.flags,
+        ),
+        seed=seed,
     )
     recalibration = _describe_recalibration(
         opened, graded, used, adjustment, prevalence, knows_groups=dataset.knows_groups
@@ -216,7 +233,15 @@ def recalibrate(
         (everything.files[at], reason) for at, reason in enumerate(everything.reasons) if reason
     )
     notes = [*choice.test_set.notes, *_list_notes_on_limits(opened, used, prevalence)]
-    return RecalibrationOutcome(target, recalibration, clinical, gain, left_out, tuple(notes))
+    return RecalibrationOutcome(
+        target,
+        recalibration,
+        clinical,
+        gain,
+        left_out,
+        notes=tuple(notes),
+        warnings=tuple(warn_about_specificity(gain)),
+    )
 
 
 def make_path_of_recalibrated_archive(artifact: Path) -> Path:
@@ -327,6 +352,8 @@ def _list_notes_on_limits(
         notes.append(
             "The calibration before and after recalibration was measured at the prevalence in the "
             "photographs. The calibration at the prevalence that you stated cannot be tested with "
-            "these photographs."
+            "these photographs. The answered grade and the operating points are those at the "
+            "stated prevalence. If it is lower than in the photographs, the grader answers with "
+            "lower grades, and the answered grade misses more disease."
         )
     return notes
