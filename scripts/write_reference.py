@@ -90,6 +90,7 @@ of `results`. A field is absent if the model's manifest gives no rule for it.
 | `referable`, `referable_rule` | whether the eye should be referred, and by which rule |
 | `screening` | which operating points flag the eye |
 | `probabilities` | the probability of each grade |
+| `at_prevalence` | the probabilities at the prevalence in the manifest, if it has one; no other field uses them |
 | `note` | what else the reader should know about the file |
 
 With `Accept: text/csv`, the last column is `unlike_training` (`0`, `1`, or empty without a grade), if the manifest has

@@ -20,7 +20,14 @@ from drdeploy.cli.console import (
     print_note_on_photograph_names,
     print_notice,
 )
-from drdeploy.cli.options import JsonOption, NamesOption, RuntimeOption, SeedOption
+from drdeploy.cli.options import (
+    JsonOption,
+    NamesOption,
+    RuntimeOption,
+    SeedOption,
+    parse_prevalence,
+)
+from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json_file
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
@@ -62,7 +69,7 @@ def recalibrate(
         ),
     ] = None,
     prevalence: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             metavar="SHARE",
             help=(
@@ -104,7 +111,7 @@ def recalibrate(
         archive,
         split=split,
         patient=patient,
-        prevalence=prevalence,
+        prevalence=None if prevalence is None else _parse_stated_prevalence(prevalence),
         runtime=runtime,
         seed=seed,
         own_names=names,
@@ -127,6 +134,21 @@ def recalibrate(
     for note in outcome.notes:
         print_note(note)
     print_note_on_photograph_names(own=names)
+
+
+def _parse_stated_prevalence(text: str) -> float:
+    share = parse_prevalence(text)
+    if share == "estimate":
+        raise InvalidInput(
+            "The photographs are graded, so the share of grade 2 or worse is counted among them "
+            "and need not be estimated. If the share among your patients differs, it can only be "
+            "estimated from other photographs",
+            where="--prevalence estimate",
+            remedy="Leave --prevalence out, or state the share as a number. To estimate the share "
+            "from ungraded photographs of your patients, recalibrate first, and then run `drdeploy "
+            "artifact set-prevalence --prevalence estimate --data DIR` on the new artifact",
+        )
+    return share
 
 
 _OUTCOMES = {

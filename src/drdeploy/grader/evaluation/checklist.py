@@ -223,6 +223,12 @@ def _describe_changes_to_model(evaluated: GraderEvaluation) -> str:
                 f"{known.recalibrated_on} of these photographs are evaluated here, too, so the "
                 "results look better than they are."
             )
+    assumed = None if evaluated.grader.manifest is None else evaluated.grader.manifest.prevalence
+    if assumed is not None:
+        sentences.append(
+            f"The artifact also gives probabilities at a prevalence of {assumed.prevalence:.1%} "
+            f"({assumed.how}); grades and decisions do not use them."
+        )
     sentences.append("The evaluation changed nothing." if sentences else "None.")
     if evaluated.details.adjustments:
         sentences.append("Calibration is also shown at another prevalence.")

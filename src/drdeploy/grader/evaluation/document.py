@@ -161,6 +161,9 @@ def _build_grader_document(grader: Grader) -> dict[str, Any]:
             "weights": manifest.weights,
             "trained_on": manifest.provenance.dataset,
             "recalibrated": _build_recalibration_document(manifest.recalibration),
+            "prevalence": None
+            if manifest.prevalence is None
+            else {"share": manifest.prevalence.prevalence, "how": manifest.prevalence.how},
         }
     thresholds = grader.grade_thresholds
     return known | {

@@ -22,6 +22,7 @@ from drdeploy.grader.evaluation.graders import (
     choose_test_photographs,
     collect_notes_on_grader,
     find_known_photographs,
+    use_prevalence_of_grader,
 )
 from drdeploy.grader.evaluation.predictions import predict_dataset
 from drdeploy.grader.inference import InferenceService
@@ -127,6 +128,7 @@ def evaluate_grader_on_test_sets(
     evaluated = []
     for choice in choices:
         graded = predict_dataset(service, choice.photographs, columns=options.columns, track=track)
+        options = use_prevalence_of_grader(options, grader)
         share = resolve_prevalence(
             graded, grader.clinical_thresholds, options.prevalence, grader.recalibration
         )

@@ -256,6 +256,7 @@ def evaluate_prediction_table(
     name = f"{path.absolute().parent.name}/{path.name}"
     grader = Grader(name, str(path), None if lender is None else lender.manifest)
     test_set = TestSet(f"{len(graded)} predictions", str(path))
+    options = use_prevalence_of_grader(options, grader)
     share = resolve_prevalence(
         graded, grader.clinical_thresholds, options.prevalence, grader.recalibration
     )
@@ -290,6 +291,14 @@ def _note_unchanged_probabilities(lender: Grader | None) -> list[str]:
     return [note]
 
 
+def use_prevalence_of_grader(options: EvaluationOptions, grader: Grader) -> EvaluationOptions:
+    """Return the options with the prevalence in the grader's manifest, if the user gave none."""
+    assumed = None if grader.manifest is None else grader.manifest.prevalence
+    if options.prevalence is not None or assumed is None:
+        return options
+    return replace(options, prevalence=assumed.prevalence)
+
+
 def find_known_photographs(grader: Grader, choice: TestPhotographs) -> KnownPhotographs | None:
     """Count the photographs that the grader knew before; None without a manifest."""
     if grader.manifest is None:
@@ -313,6 +322,20 @@ def collect_notes_on_grader(grader: Grader, known: KnownPhotographs | None) -> t
             "photographs: the results on them look better than they are, because the "
             "probabilities and the thresholds were fitted to them. The output of `model "
             "recalibrate` has results without this fault."
+        )
+    assumed = grader.manifest.prevalence
+    if assumed is not None:
+        notes.append(
+            f"The artifact has a prevalence of {assumed.prevalence:.1%} ({assumed.how}). Grades, "
+            "decisions and the first row of the calibration follow from the grader's own "
+            "probabilities. Predictive values, and the calibration at a stated prevalence, are "
+            "computed for this prevalence, unless you give another with --prevalence."
+        )
+    if known.prevalence_estimated_on:
+        notes.append(
+            f"The prevalence was estimated from {known.prevalence_estimated_on} of the "
+            f"{known.photographs} photographs, so the probabilities at this prevalence may look "
+            "better calibrated than they are."
         )
     if known.recalibrated_on is None:
         notes.append(

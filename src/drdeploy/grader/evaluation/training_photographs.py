@@ -25,11 +25,13 @@ class KnownPhotographs:
             identify the training photographs.
         recalibrated_on: How many of them the grader was recalibrated on, or None if the manifest
             does not identify these photographs. It is 0 for a grader that was not recalibrated.
+        prevalence_estimated_on: From how many of them the manifest's prevalence was estimated.
     """
 
     photographs: int
     trained_on: int | None
     recalibrated_on: int | None
+    prevalence_estimated_on: int = 0
 
 
 def list_short_digests(dataset: Dataset) -> tuple[str, ...]:
@@ -55,6 +57,9 @@ def count_known_photographs(
         photographs=len(photographs),
         trained_on=trained_on if is_identified else None,
         recalibrated_on=_count_recalibration_photographs(manifest, photographs),
+        prevalence_estimated_on=0
+        if manifest.prevalence is None
+        else len(find_listed_photographs(manifest.prevalence.adapted_to, photographs)),
     )
 
 

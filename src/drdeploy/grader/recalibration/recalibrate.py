@@ -226,6 +226,7 @@ def recalibrate(
         opened.manifest,
         clinical=clinical,
         recalibration=recalibration,
+        prevalence=None,
         provenance=msgspec.structs.replace(opened.manifest.provenance, tool_version=VERSION),
     )
     pack_archive(opened.entry_path, target, description)
@@ -336,6 +337,12 @@ def _list_notes_on_limits(
     artifact: ModelArtifact, used: Dataset, prevalence: float | None
 ) -> list[str]:
     notes = []
+    if artifact.manifest.prevalence is not None:
+        notes.append(
+            "The original artifact had a prevalence. The new artifact has none, because the "
+            "recalibrated probabilities assume another share of disease. Set it again with "
+            "`drdeploy artifact set-prevalence`."
+        )
     earlier = artifact.manifest.recalibration
     known = 0 if earlier is None else len(find_listed_photographs(earlier.adapted_to, used))
     if known:
