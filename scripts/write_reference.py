@@ -91,6 +91,7 @@ of `results`. A field is absent if the model's manifest gives no rule for it.
 | `referable_rates` | the sensitivity that the rule promises (`target_sensitivity`), its sensitivity and specificity in a test on new photographs (`tested`), and on the photographs that chose it |
 | `screening` | which operating points flag the eye |
 | `probabilities` | the probability of each grade |
+| `at_prevalence` | the probabilities at the prevalence in the manifest, if it has one; no other field uses them |
 | `note` | what else the reader should know about the file |
 
 With `Accept: text/csv`, the last column is `unlike_training` (`0`, `1`, or empty without a grade), if the manifest has

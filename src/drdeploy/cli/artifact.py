@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -15,8 +15,9 @@ from drdeploy.cli.console import (
     print_line,
     print_note,
     print_note_on_unused_artifact_files,
+    print_notice,
 )
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.options import JsonOption, RuntimeOption, SeedOption, parse_prevalence
 from drdeploy.errors import InvalidInput
 from drdeploy.units import MB
 
@@ -240,6 +241,90 @@ def inspect(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
     _show_manifest(archive, inspect_archive(archive), as_json=as_json)
 
 
+@app.command("set-prevalence")
+def set_prevalence(
+    artifact: Annotated[
+        Path, typer.Argument(help="A model.tar.gz, or the folder it was extracted to.")
+    ],
+    *,
+    prevalence: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE|estimate",
+            help=(
+                "Share of grade 2 or worse where the grader will be used, for example 0.1. With "
+                "`estimate`, the share is estimated from ungraded photographs."
+            ),
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of at least 50 ungraded photographs from one clinic, for `estimate`."
+        ),
+    ] = None,
+    runtime: RuntimeOption = None,
+    seed: SeedOption = 0,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The archive to write; by default, beside the artifact, or in the current "
+            "folder for the packaged grader.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Adjust a grader's probabilities to the share of disease in a clinic.
+
+    No graded photographs are needed. Each answer then also holds the probabilities at the given
+    prevalence, and `drdeploy grade` shows them. The grade and the decisions stay as they are, and
+    so do their sensitivity and specificity.
+
+    For research use. Not a medical device.
+    """
+    import msgspec
+    from rich.progress import track
+
+    from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+    from drdeploy.grader.recalibration import set_prevalence as set_prevalence_of_grader
+
+    outcome = set_prevalence_of_grader(
+        artifact,
+        parse_prevalence(prevalence),
+        archive,
+        data=data,
+        runtime=runtime,
+        seed=seed,
+        track=lambda files: cast(
+            "Any", track(files, "grading", console=err, transient=True, total=len(files))
+        ),
+    )
+    found = outcome.assumed
+    if as_json:
+        print_json({
+            "notice": RESEARCH_USE_NOTICE,
+            "archive": str(outcome.archive),
+            "during_calibration": outcome.during_calibration,
+            "prevalence": msgspec.to_builtins(found),
+            "notes": list(outcome.notes),
+        })  # fmt: skip
+    else:
+        interval = (
+            ""
+            if found.low is None or found.high is None
+            else f" ({found.low:.1%} to {found.high:.1%}, n = {found.photographs})"
+        )
+        print_facts([
+            ("share of grade >= 2 during calibration", f"{outcome.during_calibration:.1%}"),
+            ("share of grade >= 2 now", f"{found.prevalence:.1%}{interval}, {found.how}"),
+            ("artifact", str(outcome.archive)),
+        ])  # fmt: skip
+        print_notice()
+    for note in outcome.notes:
+        print_note(note)
+
+
 @app.command()
 def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
     """Check every file of an archive against its manifest."""
@@ -313,10 +398,11 @@ _PARTS_OF_MANIFEST = (
     "clinical",
     "quantization",
     "recalibration",
+    "prevalence",
 )
-_NUMBERS_FOR_PROGRAMS = ("means", "directions")
-"""Long lists of numbers that only ``--json`` shows. They belong to the rule that recognizes
-photographs unlike the training photographs.
+_LISTS_FOR_PROGRAMS = ("means", "directions", "adapted_to")
+"""Long lists that only ``--json`` shows: the numbers of the rule that recognises photographs unlike
+the training photographs, and the digests of a clinic's photographs.
 """
 
 
@@ -324,7 +410,7 @@ def _list_facts_of_manifest(fields: dict[str, Any]) -> Iterator[tuple[str, str]]
     for field, value in fields.items():
         if field == "operating_points":
             yield from map(_describe_operating_point, value)
-        elif field in _NUMBERS_FOR_PROGRAMS:
+        elif field in _LISTS_FOR_PROGRAMS:
             continue
         elif field in {"reference_digest", "original_digest"}:
             yield field, f"{value[:16]}…"

@@ -243,6 +243,11 @@ def print_rows_as_table(
     table.print()
     for rule in dict.fromkeys(row.referable_rule for row in rows if row.referable_rule):
         print_line(f"referable: {rule}")
+    for assumed in {row.at_prevalence.prevalence for row in rows if row.at_prevalence}:
+        print_line(
+            f"P(>=2) and P(>=3) are those at a prevalence of {assumed:.1%} of grade >= 2, as the "
+            "artifact says. The grade and the decisions are those without this prevalence."
+        )
     for row, file in zip(rows, files, strict=True):
         if row.order_in_sorted_table:
             reason = row.ungradable_reason
@@ -271,12 +276,13 @@ _CLASS_COLUMNS = (Column.of_sentences("class"), Column.of_numbers("probability")
 def _cells_of_graded_row(row: GradedRow) -> tuple[str, ...]:
     if row.order_in_sorted_table:
         return ("-", _describe_missing_answer(row), "-", "-", "-")
+    shown = row if row.at_prevalence is None else row.at_prevalence
     return (
         str(row.grade),
         row.label,
         "yes" if row.referable else "no",
-        _format_share(row.probability_referable),
-        _format_share(row.probability_vision_threatening),
+        _format_share(shown.probability_referable),
+        _format_share(shown.probability_vision_threatening),
     )
 
 

@@ -22,7 +22,13 @@ from drdeploy.cli.console import (
     print_note_on_photograph_names,
     print_notice,
 )
-from drdeploy.cli.options import JsonOption, NamesOption, RuntimeOption, SeedOption
+from drdeploy.cli.options import (
+    JsonOption,
+    NamesOption,
+    RuntimeOption,
+    SeedOption,
+    parse_prevalence,
+)
 from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json_file
 from drdeploy.photograph_names import PhotographNames
@@ -211,22 +217,14 @@ def _check_evaluation_options(
 def _make_evaluation_options(
     by: list[str] | None, second_label: str | None, prevalence: str | None, seed: int
 ) -> EvaluationOptions:
-    from drdeploy.grader.evaluation.details import ESTIMATE, EvaluationOptions
+    from drdeploy.grader.evaluation.details import EvaluationOptions
 
-    asked: dict[str, Any] = {"by": tuple(by or ()), "second_label": second_label, "seed": seed}
-    if prevalence is None or prevalence == ESTIMATE:
-        return EvaluationOptions(prevalence=ESTIMATE if prevalence else None, **asked)
-    try:
-        share = float(prevalence)
-    except ValueError:
-        share = -1.0
-    if not 0 < share < 1:
-        raise InvalidInput(
-            f"The prevalence must be between 0 and 1, not {prevalence}",
-            where="--prevalence",
-            remedy="Give a number like 0.1 for 10 %, or `estimate`",
-        )
-    return EvaluationOptions(prevalence=share, **asked)
+    return EvaluationOptions(
+        by=tuple(by or ()),
+        second_label=second_label,
+        prevalence=None if prevalence is None else parse_prevalence(prevalence),
+        seed=seed,
+    )
 
 
 # ---- predictions in a file ----------------------------------------------------------------

@@ -20,7 +20,14 @@ from drdeploy.cli.console import (
     print_note_on_photograph_names,
     print_notice,
 )
-from drdeploy.cli.options import JsonOption, NamesOption, RuntimeOption, SeedOption
+from drdeploy.cli.options import (
+    JsonOption,
+    NamesOption,
+    RuntimeOption,
+    SeedOption,
+    parse_prevalence,
+)
+from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json_file
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
@@ -62,7 +69,7 @@ def recalibrate(
         ),
     ] = None,
     prevalence: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             metavar="SHARE",
             help=(
@@ -104,7 +111,7 @@ def recalibrate(
         archive,
         split=split,
         patient=patient,
-        prevalence=prevalence,
+        prevalence=None if prevalence is None else _parse_stated_prevalence(prevalence),
         runtime=runtime,
         seed=seed,
         own_names=names,
@@ -122,9 +129,26 @@ def recalibrate(
         _print_recalibration(outcome, document)
         print_facts([("artifact", str(target)), ("details", str(report))])
         print_notice()
+    for warning in outcome.warnings:
+        print_line(f"Warning: {warning}", style="bold red", to=err)
     for note in outcome.notes:
         print_note(note)
     print_note_on_photograph_names(own=names)
+
+
+def _parse_stated_prevalence(text: str) -> float:
+    share = parse_prevalence(text)
+    if share == "estimate":
+        raise InvalidInput(
+            "The photographs are graded, so the share of grade 2 or worse is counted among them "
+            "and need not be estimated. If the share among your patients differs, it can only be "
+            "estimated from other photographs",
+            where="--prevalence estimate",
+            remedy="Leave --prevalence out, or state the share as a number. To estimate the share "
+            "from ungraded photographs of your patients, recalibrate first, and then run `drdeploy "
+            "artifact set-prevalence --prevalence estimate --data DIR` on the new artifact",
+        )
+    return share
 
 
 _OUTCOMES = {
@@ -173,7 +197,12 @@ def _list_estimates_of_state(state: dict[str, Any]) -> dict[str, dict[str, Any]]
         "calibration intercept, grade >= 2 (right: 0)": calibration["intercept"],
         "calibration slope, grade >= 2 (right: 1)": calibration["slope"],
         "observed / expected, grade >= 2 (right: 1)": calibration["observed_over_expected"],
+        "quadratic weighted kappa": state["kappa"],
     }
+    for answer in state["answered_grade"]:
+        name = f"answered grade, grade >= {answer['at_or_above']}"
+        figures[f"{name}: sensitivity"] = answer["sensitivity"]
+        figures[f"{name}: specificity"] = answer["specificity"]
     for point in state["operating_points"]:
         name = f"{point['name'].replace('_', ' ')}, grade >= {point['at_or_above']}"
         figures[f"{name}: sensitivity"] = point["sensitivity"]

@@ -82,6 +82,28 @@ FoldsOption = Annotated[
     int, typer.Option("--folds", min=2, help="Number of folds of the cross-validation.")
 ]
 
+
+def parse_prevalence(text: str) -> float | Literal["estimate"]:
+    """Return a stated prevalence as a number, and ``estimate`` unchanged.
+
+    Raises:
+        InvalidInput: The text is neither ``estimate`` nor a number between 0 and 1.
+    """
+    if text == "estimate":
+        return "estimate"
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise InvalidInput(
+            f"The prevalence must be between 0 and 1, not {text}",
+            where="--prevalence",
+            remedy="Give a number like 0.1 for 10 %, or `estimate`",
+        )
+    return share
+
+
 NamesOption = Annotated[
     bool,
     typer.Option(

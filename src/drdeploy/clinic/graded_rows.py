@@ -19,7 +19,13 @@ from drdeploy.grader.fundus.formats.foreign import FOREIGN_SUFFIXES, is_dicom
 from drdeploy.grader.fundus.gradability import Reason  # noqa: TC001  msgspec reads it
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
 from drdeploy.grader.photograph_files import find_content_type_of_photograph, read_photograph_bytes
-from drdeploy.hosting.serving.answer import DISEASES, decide_referral, find_screening_flags
+from drdeploy.hosting.serving.answer import (
+    DISEASES,
+    ProbabilitiesAtPrevalence,
+    adjust_to_prevalence,
+    decide_referral,
+    find_screening_flags,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +59,8 @@ class GradedRow:
         error: Why the file could not be read or graded; empty otherwise.
         note: Remarks on the file for the person who reads the results.
         laterality: The eye that a DICOM file names.
+        at_prevalence: The probabilities at the prevalence where the grader is used, if the model's
+            manifest has such a prevalence.
     """
 
     image: str
@@ -73,6 +81,7 @@ class GradedRow:
     note: str = ""
     unlike_training: bool | None = None
     laterality: Literal["left", "right", ""] = ""
+    at_prevalence: ProbabilitiesAtPrevalence | None = None
 
     @property
     def order_in_sorted_table(self) -> int:
@@ -180,6 +189,7 @@ def _make_row_of_inference(service: InferenceService, name: str, inference: Infe
         probability_vision_threatening=threatening,
         screening=find_screening_flags(prediction, service.manifest) or None,
         probabilities=tuple(prediction.probabilities.tolist()),
+        at_prevalence=adjust_to_prevalence(prediction, service.manifest),
     )
 
 
@@ -229,6 +239,7 @@ def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
         predict_s=timing.get("predict_s"),
         note=answer.get("note", ""),
         unlike_training=answer.get("unlike_training"),
+        at_prevalence=answer.get("at_prevalence"),
     )
 
 
@@ -244,6 +255,23 @@ def _compute_probability_of_grade_or_worse(shares: list[float], grade: Grade) ->
     return float((narrow if np.array_equal(wide, narrow) else wide)[int(grade) :].sum())
 
 
+_PREVALENCE_COLUMNS = (
+    "prevalence",
+    "probability_referable_at_prevalence",
+    "probability_vision_threatening_at_prevalence",
+)
+
+
+def _list_cells_at_prevalence(found: ProbabilitiesAtPrevalence | None) -> tuple[float | None, ...]:
+    if found is None:
+        return (None, None, None)
+    return (
+        found.prevalence,
+        found.probability_referable,
+        found.probability_vision_threatening,
+    )
+
+
 class RowColumns(NamedTuple):
     """The columns of a table of rows.
 
@@ -251,10 +279,12 @@ class RowColumns(NamedTuple):
         flags: Pairs of a disease and an operating point's name. Each pair has a column that says
             whether the eye is flagged.
         classes: The names of the classes, or their numbers.
+        has_prevalence: Whether there are columns for the probabilities at a prevalence.
     """
 
     flags: tuple[tuple[str, str], ...]
     classes: tuple[str, ...]
+    has_prevalence: bool = False
 
     @property
     def column_names(self) -> list[str]:
@@ -265,7 +295,9 @@ class RowColumns(NamedTuple):
             *(f"{disease}_{name}" for disease, name in self.flags),
             *(f"p_{name}" for name in self.classes),
             *("decode_s", "transform_s", "predict_s", "referable_rule"),
-            *("note", "laterality", "unlike_training", "notice"),
+            *("note", "laterality", "unlike_training"),
+            *(_PREVALENCE_COLUMNS if self.has_prevalence else ()),
+            "notice",
         ]
 
     def list_cells(self, row: GradedRow) -> list[Any]:
@@ -280,7 +312,9 @@ class RowColumns(NamedTuple):
             *(screened.get(disease, {}).get(name) for disease, name in self.flags),
             *(row.probabilities or (None,) * len(self.classes)),
             *(row.decode_s, row.transform_s, row.predict_s, row.referable_rule),
-            *(row.note, row.laterality, row.unlike_training, RESEARCH_USE_NOTICE),
+            *(row.note, row.laterality, row.unlike_training),
+            *(_list_cells_at_prevalence(row.at_prevalence) if self.has_prevalence else ()),
+            RESEARCH_USE_NOTICE,
         ]
 
 
@@ -294,7 +328,7 @@ def list_columns_of_model(service: InferenceService) -> RowColumns:
         shape = (1, manifest.transform.height_px, manifest.transform.width_px, 3)
         prediction = service.classifier.predict(np.zeros(shape, dtype=np.float32))[0]
         classes = tuple(map(str, range(len(prediction.probabilities))))
-    return RowColumns(tuple(flags), classes)
+    return RowColumns(tuple(flags), classes, has_prevalence=manifest.prevalence is not None)
 
 
 def write_rows_as_csv(path: Path, rows: Sequence[GradedRow], classes: tuple[str, ...]) -> None:
@@ -306,7 +340,11 @@ def write_rows_as_csv(path: Path, rows: Sequence[GradedRow], classes: tuple[str,
         for disease, decisions in (row.screening or {}).items()
         for name in decisions
     })  # fmt: skip
-    columns = RowColumns(tuple(flags), classes or tuple(map(str, range(width))))
+    columns = RowColumns(
+        tuple(flags),
+        classes or tuple(map(str, range(width))),
+        has_prevalence=any(row.at_prevalence is not None for row in rows),
+    )
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(map(escape_formula_in_csv_cell, columns.column_names))

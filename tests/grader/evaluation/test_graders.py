@@ -19,6 +19,7 @@ from drdeploy.grader.evaluation.graders import (
     collect_notes_on_grader,
     compare_on_common_photographs,
     evaluate_prediction_table,
+    find_known_photographs,
     make_names_distinct,
 )
 from drdeploy.grader.evaluation.predictions import GradedSet
@@ -115,19 +116,19 @@ def test_a_note_says_that_a_grader_was_trained_on_the_photographs(dataset, tmp_p
     digest = set_copies_aside(dataset).select_training_part().digest
     provenance = Provenance(dataset=f"mine, sha256:{digest}")
     tiny = Grader("tiny", "", msgspec.structs.replace(manifest, provenance=provenance))
-    notes = collect_notes_on_grader(tiny, choose_test_photographs(dataset, "train"))
+    known = find_known_photographs(tiny, choose_test_photographs(dataset, "train"))
+    notes = collect_notes_on_grader(tiny, known)
     assert any("was trained on 2 of the 2 photographs" in note for note in notes)
-    assert not any(
-        "trained on" in note
-        for note in collect_notes_on_grader(tiny, choose_test_photographs(dataset))
-    )
+    known = find_known_photographs(tiny, choose_test_photographs(dataset))
+    assert not any("trained on" in note for note in collect_notes_on_grader(tiny, known))
 
 
 def test_a_note_says_that_the_weights_are_random(dataset, tmp_path):
     manifest = open_artifact(onnx_artifact(tmp_path / "tiny")).manifest
-    (note,) = collect_notes_on_grader(
-        Grader("tiny", "tiny", manifest), choose_test_photographs(dataset)
-    )
+    tiny = Grader("tiny", "tiny", manifest)
+    known = find_known_photographs(tiny, choose_test_photographs(dataset))
+    assert known.trained_on is None, "the manifest does not identify the training photographs"
+    (note,) = collect_notes_on_grader(tiny, known)
     assert "mean nothing" in note
 
 

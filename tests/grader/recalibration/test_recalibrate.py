@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
@@ -13,15 +14,35 @@ from typer.testing import CliRunner
 from drdeploy.cli.app import build_app
 from drdeploy.errors import InvalidInput, ManifestError
 from drdeploy.grader.artifacts import open_artifact, pack_archive, read_manifest_in_archive
+from drdeploy.grader.artifacts.manifest import check_manifest
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.datasets import load_dataset
+from drdeploy.grader.evaluation.checklist import fill_reporting_checklist
+from drdeploy.grader.evaluation.document import build_json_document
+from drdeploy.grader.evaluation.evaluate import evaluate
+from drdeploy.grader.evaluation.graders import (
+    Grader,
+    MatrixCell,
+    choose_test_photographs,
+    collect_notes_on_grader,
+    find_known_photographs,
+)
+from drdeploy.grader.evaluation.page import render_evaluation_page
 from drdeploy.grader.evaluation.training_photographs import list_short_digests
 from drdeploy.grader.grading.adjustment import adjust_probabilities
+from drdeploy.grader.grading.grade import Grade
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.quantization.quantize import quantize
 from drdeploy.grader.recalibration.fit import fit_adjustment
+from drdeploy.grader.recalibration.gains import (
+    DEFAULT_POINT,
+    GraderState,
+    RecalibrationGain,
+    warn_about_specificity,
+)
 from drdeploy.grader.recalibration.recalibrate import recalibrate
 from drdeploy.photograph_names import OWN_NAMES
+from drdeploy.statistics.proportions import estimate_proportion
 
 COLUMNS = ("file", "icdr_grade", "patient")
 
@@ -110,6 +131,103 @@ def test_the_gain_is_cross_fitted_and_has_intervals(recalibrated):
         assert point.sensitivity.value == pytest.approx(shown["sensitivity"]["value"], abs=1e-4)
 
 
+def test_the_gain_says_what_happens_to_the_answered_grade(recalibrated, clinic, tmp_path):
+    before, after = (recalibrated[1]["gain"][when] for when in ("before", "after"))
+    evaluated = evaluate(clinic, box_artifact(), own_names=True).evaluation
+    assert before["kappa"]["value"] == pytest.approx(evaluated.kappa.value, abs=1e-6)
+    for shown, found in zip(
+        before["answered_grade"], (evaluated.referable, evaluated.vision_threatening), strict=True
+    ):
+        assert shown["sensitivity"]["value"] == pytest.approx(found.sensitivity.value, abs=1e-6)
+        assert shown["specificity"]["value"] == pytest.approx(found.specificity.value, abs=1e-6)
+    stated = recalibrate(box_artifact(), clinic, tmp_path / "rare.tar.gz", prevalence=0.05)
+    rare = stated.gain.document["after"]["answered_grade"][0]
+    assert rare["sensitivity"]["value"] < after["answered_grade"][0]["sensitivity"]["value"]
+    assert rare["sensitivity"]["low"] < rare["sensitivity"]["value"] < rare["sensitivity"]["high"]
+    assert any("the answered grade misses more disease" in note for note in stated.notes)
+
+
+def make_gain(*, before, after, answered=0.9):
+    """The gain of a recalibration with these specificities of the default decision."""
+
+    def make_state(specificity):
+        rates = estimate_proportion(9, 10), estimate_proportion(round(100 * specificity), 100)
+        graded = estimate_proportion(9, 10), estimate_proportion(round(100 * answered), 100)
+        return GraderState(None, None, None, {Grade.MODERATE: graded}, {DEFAULT_POINT: rates})
+
+    return RecalibrationGain(make_state(before), make_state(after), estimate_proportion(1, 2))
+
+
+def test_a_default_decision_that_refers_most_healthy_eyes_is_warned_of():
+    [warning] = warn_about_specificity(make_gain(before=0.46, after=0.14))
+    assert "is only 14 % (95 % interval: 9 % to 22 %)" in warning
+    assert "Before recalibration, it was 46 %." in warning
+    assert not warn_about_specificity(make_gain(before=0.46, after=0.5))
+    assert not warn_about_specificity(make_gain(before=0.8, after=0.8, answered=0.2))
+
+
+def test_the_command_shows_the_warning_and_the_archive_is_written(clinic, tmp_path, monkeypatch):
+    monkeypatch.setattr("drdeploy.grader.recalibration.gains.DEFAULT_MIN_SPECIFICITY", 0.999)
+    out = tmp_path / "new.tar.gz"
+    words = ["model", "recalibrate", str(box_artifact()), "--data", str(clinic), "--out", str(out)]
+    shown = CliRunner().invoke(build_app(), [*words, "--json"])
+    assert (shown.exit_code, out.exists()) == (0, True)
+    assert "Warning: The specificity of the default decision" in " ".join(shown.stderr.split())
+    assert json.loads(shown.stdout)["warnings"][0].startswith("The specificity of the default")
+
+
+def test_an_evaluation_on_the_same_photographs_says_that_the_grader_knew_them(recalibrated, clinic):
+    archive, document = recalibrated
+    evaluated = evaluate(clinic, archive, own_names=True)
+    n = document["recalibration"]["photographs"]
+    assert evaluated.known.recalibrated_on == n
+    assert any(f"was recalibrated on {n} of the" in note for note in evaluated.notes)
+    answers = {item.topic: item.answer for item in fill_reporting_checklist(evaluated)}
+    assert f"recalibrated on {n} of the" in answers["Separation of training and evaluation"]
+    changes = answers["Changes to the model"]
+    assert changes.startswith("The grader was recalibrated before this evaluation")
+    assert f"{n} of these photographs are evaluated here, too" in changes
+    [thresholds] = [answer for topic, answer in answers.items() if topic.startswith("Thresholds")]
+    assert f"{n} of the photographs evaluated here are among them" in thresholds
+    [cell] = [MatrixCell.from_evaluated_graders(evaluated, None)]
+    assert build_json_document([cell])["grader"]["recalibrated"]["photographs"] == n
+    page = render_evaluation_page([cell], written_at=datetime.now(UTC))
+    assert "<dt>recalibrated</dt>" in page
+
+
+def test_photographs_that_the_grader_was_not_recalibrated_on_are_not_called_known(
+    recalibrated, clinic
+):
+    archive, _ = recalibrated
+    manifest = read_manifest_in_archive(archive)
+    choice = choose_test_photographs(load_dataset(clinic))
+    others = msgspec.structs.replace(manifest.recalibration, adapted_to=("0" * 12,))
+    grader = Grader("ours", "", msgspec.structs.replace(manifest, recalibration=others))
+    known = find_known_photographs(grader, choice)
+    assert known.recalibrated_on == 0
+    assert not collect_notes_on_grader(grader, known)
+    older = msgspec.structs.replace(manifest.recalibration, adapted_to=())
+    grader = Grader("ours", "", msgspec.structs.replace(manifest, recalibration=older))
+    known = find_known_photographs(grader, choice)
+    assert known.recalibrated_on is None
+    [note] = collect_notes_on_grader(grader, known)
+    assert note.startswith("The artifact does not list the photographs that it was recalibrated on")
+
+
+def test_the_list_of_a_clinics_photographs_holds_only_digests(recalibrated, clinic):
+    archive, _ = recalibrated
+    manifest = read_manifest_in_archive(archive)
+    digests = manifest.recalibration.adapted_to
+    assert len(digests) == manifest.recalibration.photographs
+    assert set(digests) <= set(list_short_digests(load_dataset(clinic)))
+    for wrong in (("anna-meier.jpg",), (*digests, "0" * 12)):
+        found = msgspec.structs.replace(manifest.recalibration, adapted_to=wrong)
+        with pytest.raises(ManifestError, match=r"recalibration\.adapted_to"):
+            check_manifest(msgspec.structs.replace(manifest, recalibration=found))
+    shown = CliRunner().invoke(build_app(), ["artifact", "inspect", str(archive)])
+    assert digests[0] not in shown.stdout
+
+
 def test_the_new_artifact_answers_with_the_adapted_probabilities(recalibrated, clinic):
     archive, _ = recalibrated
     found = read_manifest_in_archive(archive).recalibration
@@ -136,6 +254,8 @@ def test_a_second_recalibration_replaces_the_first(recalibrated, clinic, tmp_pat
     share = document["recalibration"]["prevalence"]
     odds = 0.2 / 0.8 / (share / (1 - share))
     assert ratio[2:] / ratio[0] == pytest.approx([odds] * 3, rel=1e-2)
+    n = document["recalibration"]["photographs"]
+    assert any(f"was recalibrated before, on {n} of these {n}" in note for note in again.notes)
     with pytest.raises(InvalidInput, match="Quantize the original grader"):
         quantize(archive, clinic)
 

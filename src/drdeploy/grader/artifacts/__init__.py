@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from drdeploy.grader.artifacts.artifact import ModelArtifact
 from drdeploy.grader.artifacts.manifest import (
     MANIFEST_NAME,
+    AssumedPrevalence,
     Clinical,
     FileDigest,
     InputLayout,
@@ -58,6 +59,7 @@ __all__ = [
     "MANIFEST_NAME",
     "ArchiveContents",
     "ArchiveLimits",
+    "AssumedPrevalence",
     "Clinical",
     "FileDigest",
     "InputLayout",

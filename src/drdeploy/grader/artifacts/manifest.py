@@ -25,6 +25,11 @@ MAX_SIDE_PX = 4096
 """The largest side of a model's input: enough for any classifier, and a limit that catches
 typos."""
 
+SHORT_DIGEST = 12
+"""The number of hexadecimal digits of each photograph's SHA-256 that a manifest lists. The
+probability that two among a million photographs have the same digits is 0.2 %.
+"""
+
 LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
 """The allowed range of a recalibration's temperature and weights.
 
@@ -222,6 +227,8 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             share among the clinic's photographs, or a share that the user stated.
         is_prevalence_stated: Whether the user stated the prevalence.
         original_digest: Digest of the artifact before the recalibration.
+        adapted_to: The first 12 hexadecimal digits of each photograph's SHA-256; empty in an older
+            manifest. An evaluation recognises copies of the photographs by these digits.
     """
 
     temperature: float
@@ -233,6 +240,36 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     prevalence: float
     is_prevalence_stated: bool
     original_digest: str
+    adapted_to: tuple[str, ...] = ()
+
+
+class AssumedPrevalence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The share of disease at the place where a grader is used.
+
+    An answer holds the probabilities at this prevalence beside the grader's own probabilities. The
+    grade and the operating points follow from the grader's own probabilities, so their sensitivity
+    and specificity stay as they were measured.
+
+    Attributes:
+        prevalence: The share of grade 2 or worse.
+        how: ``stated`` by the user, or ``estimated`` from ungraded photographs.
+        grade_weights: For each grade, the factor by which the grader's probability is multiplied.
+            The five products are then divided by their sum.
+        low: Lower limit of the 95 % interval of an estimated prevalence; None if it was stated.
+        high: Upper limit.
+        estimated_on: A description of the ungraded photographs; empty if the prevalence was stated.
+        photographs: How many ungraded photographs the prevalence was estimated from.
+        adapted_to: The first 12 hexadecimal digits of the SHA-256 of each of these photographs.
+    """
+
+    prevalence: float
+    how: Literal["stated", "estimated"]
+    grade_weights: tuple[float, float, float, float, float]
+    low: float | None = None
+    high: float | None = None
+    estimated_on: str = ""
+    photographs: int = 0
+    adapted_to: tuple[str, ...] = ()
 
 
 class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -262,6 +299,7 @@ class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         quantization: Comparison of a quantized model with its original, or None for an original.
         recalibration: How the probabilities were adapted to a clinic's photographs, or None for a
             grader that was not adapted.
+        prevalence: The prevalence for which answers hold adjusted probabilities, or None.
         provenance: Where the model comes from.
     """
 
@@ -280,6 +318,7 @@ class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     clinical: Clinical | None = None
     quantization: Quantization | None = None
     recalibration: Recalibration | None = None
+    prevalence: AssumedPrevalence | None = None
     provenance: Provenance = Provenance()
 
     @property
@@ -379,6 +418,7 @@ def check_manifest(manifest: ModelManifest) -> None:
     _check_familiarity(manifest.familiarity)
     _check_clinical_thresholds(manifest)
     _check_recalibration(manifest)
+    _check_prevalence(manifest)
     _check_list_of_files(manifest)
 
 
@@ -459,14 +499,43 @@ def _check_recalibration(manifest: ModelManifest) -> None:
         manifest.is_icdr,
         "Only a model whose classes are the five ICDR grades can be recalibrated",
     )
-    for field, values in (
-        ("temperature", (recalibration.temperature,)),
-        ("grade_weights", recalibration.grade_weights),
-    ):
-        for value in values:
-            is_right = LEAST_FACTOR <= value <= MOST_FACTOR
-            what = f"The value is {value:g}, but must be from {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
-            _require_valid_field(f"recalibration.{field}", is_right, what)
+    _check_factors("recalibration.temperature", (recalibration.temperature,))
+    _check_factors("recalibration.grade_weights", recalibration.grade_weights)
+    _check_short_digests(
+        "recalibration.adapted_to", recalibration.adapted_to, recalibration.photographs
+    )
+
+
+def _check_prevalence(manifest: ModelManifest) -> None:
+    assumed = manifest.prevalence
+    if assumed is None:
+        return
+    what = "Only a model whose classes are the five ICDR grades can have a prevalence"
+    _require_valid_field("prevalence", manifest.is_icdr, what)
+    what = f"The value is {assumed.prevalence:g}, but must be between 0 and 1"
+    _require_valid_field("prevalence.prevalence", 0 < assumed.prevalence < 1, what)
+    _check_factors("prevalence.grade_weights", assumed.grade_weights)
+    _check_short_digests("prevalence.adapted_to", assumed.adapted_to, assumed.photographs)
+
+
+def _check_factors(field: str, values: tuple[float, ...]) -> None:
+    for value in values:
+        is_right = LEAST_FACTOR <= value <= MOST_FACTOR
+        what = f"The value is {value:g}, but must be from {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
+        _require_valid_field(field, is_right, what)
+
+
+def _check_short_digests(field: str, digests: tuple[str, ...], photographs: int) -> None:
+    """Check the digests of photographs, which must not hold anything else, such as a file name."""
+    _require_valid_field(
+        field,
+        len(digests) <= photographs,
+        f"{len(digests)} digests are listed, but there were only {photographs} photographs",
+    )
+    for digest in digests:
+        is_digest = re.fullmatch(rf"[0-9a-f]{{{SHORT_DIGEST}}}", digest) is not None
+        what = f"The value '{digest}' is not {SHORT_DIGEST} hexadecimal digits of a SHA-256"
+        _require_valid_field(field, is_digest, what)
 
 
 def _check_list_of_files(manifest: ModelManifest) -> None:

@@ -107,7 +107,7 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "Thresholds, and whether they were chosen before the evaluation",
         "reported",
         f"The artifact fixes the thresholds, which were chosen on {chosen}. No threshold was "
-        "chosen in the evaluation."
+        f"chosen in the evaluation.{_describe_threshold_overlap(evaluated)}"
         if chosen
         else "The artifact has no thresholds; the most probable grade is the answer.",
     )
@@ -164,11 +164,75 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "12a, 16",
         "Separation of training and evaluation",
         "partly",
-        (
-            "Copies are found by content, and training photographs by the digest in the manifest: "
-            f"{' '.join(evaluated.notes) or 'no overlap was found.'}"
-        ),
+        _describe_separation(evaluated),
     )
+
+
+def _describe_threshold_overlap(evaluated: GraderEvaluation) -> str:
+    known = evaluated.known
+    if known is None or not known.recalibrated_on:
+        return ""
+    return f" {known.recalibrated_on} of the photographs evaluated here are among them."
+
+
+def _describe_separation(evaluated: GraderEvaluation) -> str:
+    """Say which photographs the grader knew before, and what the evaluation could not check."""
+    known, shared = evaluated.known, evaluated.test_set.shared
+    if known is None:
+        return (
+            "Not checked: the evaluation read a table of predictions, and does not know which "
+            f"photographs the grader was trained on. {' '.join(evaluated.notes)}"
+        )
+    sentences = ["Copies are found by content."]
+    sentences.append(_describe_copies("trained", known.trained_on, known.photographs))
+    if evaluated.grader.recalibration is not None:
+        sentences.append(_describe_copies("recalibrated", known.recalibrated_on, known.photographs))
+    sentences.append(
+        "Sessions and patients are not known, so other photographs of the same eyes cannot be "
+        "recognised."
+        if shared is None
+        else f"{shared} photographs share a session or patient with another split."
+        if shared
+        else "No photograph shares a session or patient with another split of this folder."
+    )
+    return " ".join(sentences)
+
+
+def _describe_copies(kind: str, count: int | None, photographs: int) -> str:
+    if count is None:
+        return (
+            f"The artifact does not list the photographs that the grader was {kind} on, so they "
+            "cannot be recognised."
+        )
+    if not count:
+        return f"No photograph is a copy of a photograph that the grader was {kind} on."
+    return f"The grader was {kind} on {count} of the {photographs} photographs."
+
+
+def _describe_changes_to_model(evaluated: GraderEvaluation) -> str:
+    """Say how the grader was changed after its training; an evaluation itself changes nothing."""
+    sentences = []
+    found, known = evaluated.grader.recalibration, evaluated.known
+    if found is not None:
+        sentences.append(
+            "The grader was recalibrated before this evaluation: the temperature, the weights of "
+            f"the grades and the thresholds were chosen on {found.adapted_on}."
+        )
+        if known is not None and known.recalibrated_on:
+            sentences.append(
+                f"{known.recalibrated_on} of these photographs are evaluated here, too, so the "
+                "results look better than they are."
+            )
+    assumed = None if evaluated.grader.manifest is None else evaluated.grader.manifest.prevalence
+    if assumed is not None:
+        sentences.append(
+            f"The artifact also gives probabilities at a prevalence of {assumed.prevalence:.1%} "
+            f"({assumed.how}); grades and decisions do not use them."
+        )
+    sentences.append("The evaluation changed nothing." if sentences else "None.")
+    if evaluated.details.adjustments:
+        sentences.append("Calibration is also shown at another prevalence.")
+    return " ".join(sentences)
 
 
 def _list_checklist_items_on_results(evaluated: GraderEvaluation) -> Iterator[Row]:
@@ -237,9 +301,7 @@ def _list_checklist_items_on_results(evaluated: GraderEvaluation) -> Iterator[Ro
         "12f, 24",
         "Changes to the model",
         "reported",
-        "None. Calibration is also shown at another prevalence."
-        if details.adjustments
-        else "None.",
+        _describe_changes_to_model(evaluated),
     )
     yield (
         "26",

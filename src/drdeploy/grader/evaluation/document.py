@@ -16,6 +16,7 @@ from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from drdeploy.grader.artifacts import Recalibration
     from drdeploy.grader.evaluation.calibration import BinaryCalibration
     from drdeploy.grader.evaluation.comparison import GraderComparison, PairedRate
     from drdeploy.grader.evaluation.evaluation import DecisionQuality, Detection, Evaluation
@@ -119,6 +120,7 @@ def _build_grader_evaluation_document(evaluated: GraderEvaluation) -> dict[str, 
                 {"file": one.name, "reason": one.reason, "cause": one.cause}
                 for one in test_set.set_aside
             ],
+            "known_to_grader": None if evaluated.known is None else asdict(evaluated.known),
         },
         "notes": [*evaluated.notes, *test_set.notes],
         **build_evaluation_document(evaluated.evaluation, evaluated.graded),
@@ -161,6 +163,10 @@ def _build_grader_document(grader: Grader) -> dict[str, Any]:
             "precision": manifest.precision,
             "weights": manifest.weights,
             "trained_on": manifest.provenance.dataset,
+            "recalibrated": _build_recalibration_document(manifest.recalibration),
+            "prevalence": None
+            if manifest.prevalence is None
+            else {"share": manifest.prevalence.prevalence, "how": manifest.prevalence.how},
         }
     thresholds = grader.grade_thresholds
     return known | {
@@ -168,6 +174,17 @@ def _build_grader_document(grader: Grader) -> dict[str, Any]:
         "thresholds_chosen_on": ""
         if grader.clinical_thresholds is None
         else grader.clinical_thresholds.chosen_on,
+    }
+
+
+def _build_recalibration_document(found: Recalibration | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "adapted_on": found.adapted_on,
+        "photographs": found.photographs,
+        "prevalence": found.prevalence,
+        "is_prevalence_stated": found.is_prevalence_stated,
     }
 
 

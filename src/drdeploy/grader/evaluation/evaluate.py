@@ -21,6 +21,8 @@ from drdeploy.grader.evaluation.graders import (
     GraderEvaluation,
     choose_test_photographs,
     collect_notes_on_grader,
+    find_known_photographs,
+    use_prevalence_of_grader,
 )
 from drdeploy.grader.evaluation.predictions import predict_dataset
 from drdeploy.grader.inference import InferenceService
@@ -126,6 +128,7 @@ def evaluate_grader_on_test_sets(
     evaluated = []
     for choice in choices:
         graded = predict_dataset(service, choice.photographs, columns=options.columns, track=track)
+        options = use_prevalence_of_grader(options, grader)
         share = resolve_prevalence(
             graded, grader.clinical_thresholds, options.prevalence, grader.recalibration
         )
@@ -136,6 +139,9 @@ def evaluate_grader_on_test_sets(
         details = compute_evaluation_details(
             graded, grader.clinical_thresholds, options, aside, grader.recalibration
         )
-        notes = collect_notes_on_grader(grader, choice)
-        evaluated.append(GraderEvaluation(grader, choice.test_set, graded, found, details, notes))
+        known = find_known_photographs(grader, choice)
+        notes = collect_notes_on_grader(grader, known)
+        evaluated.append(
+            GraderEvaluation(grader, choice.test_set, graded, found, details, notes, known)
+        )
     return evaluated

@@ -17,7 +17,10 @@ from drdeploy.grader.evaluation.details import (
 )
 from drdeploy.grader.evaluation.evaluation import evaluate_graded_set
 from drdeploy.grader.evaluation.predictions import GradedSet
-from drdeploy.grader.evaluation.training_photographs import find_training_photographs
+from drdeploy.grader.evaluation.training_photographs import (
+    KnownPhotographs,
+    count_known_photographs,
+)
 from drdeploy.grader.grading.prediction import grades_from_probabilities
 from drdeploy.grader.networks.notes import RANDOM
 from drdeploy.photograph_names import PhotographNames
@@ -77,6 +80,8 @@ class TestSet:
         name: The name in tables.
         source: The path of the folder, or of the file of predictions.
         split: Name of the split; ``all`` if the whole data set is used.
+        shared: How many of the photographs share a session or patient with another split, or None
+            if sessions and patients are not known.
         set_aside: Photographs of the split that are not used, with the reasons.
         notes: Sentences about what limits the results.
     """
@@ -86,6 +91,7 @@ class TestSet:
     name: str
     source: str
     split: str = ALL
+    shared: int | None = None
     set_aside: tuple[SetAside, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -110,6 +116,8 @@ class GraderEvaluation:
         evaluation: The results.
         details: The results in addition to ``evaluation``, for example by patient and by subgroup.
         notes: Sentences about what limits the results of this grader on these photographs.
+        known: How many of the photographs the grader knew before, or None if the evaluation read a
+            table of predictions.
     """
 
     grader: Grader
@@ -118,6 +126,7 @@ class GraderEvaluation:
     evaluation: Evaluation
     details: EvaluationDetails
     notes: tuple[str, ...] = ()
+    known: KnownPhotographs | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +212,14 @@ def choose_test_photographs(
     # Copies were set aside in the whole data set; those in other splits do not belong to this part.
     elsewhere = {one.file for one in dataset.photographs if chosen not in {ALL, one.split}}
     aside = tuple(one for one in part.set_aside if one.file not in elsewhere)
-    test_set = TestSet(part.name, str(dataset.folder), chosen, aside, tuple(notes))
+    test_set = TestSet(
+        part.name,
+        str(dataset.folder),
+        chosen,
+        shared=(0 if new_sessions else len(known)) if dataset.knows_groups else None,
+        set_aside=aside,
+        notes=tuple(notes),
+    )
     return TestPhotographs(test_set, part, dataset)
 
 
@@ -240,6 +256,7 @@ def evaluate_prediction_table(
     name = f"{path.absolute().parent.name}/{path.name}"
     grader = Grader(name, str(path), None if lender is None else lender.manifest)
     test_set = TestSet(f"{len(graded)} predictions", str(path))
+    options = use_prevalence_of_grader(options, grader)
     share = resolve_prevalence(
         graded, grader.clinical_thresholds, options.prevalence, grader.recalibration
     )
@@ -249,7 +266,7 @@ def evaluate_prediction_table(
     details = compute_evaluation_details(
         graded, grader.clinical_thresholds, options, recalibration=grader.recalibration
     )
-    notes = (_note_origin_of_thresholds(lender),)
+    notes = (_note_origin_of_thresholds(lender), *_note_unchanged_probabilities(lender))
     return GraderEvaluation(grader, test_set, graded, evaluation, details, notes)
 
 
@@ -264,16 +281,67 @@ def _note_origin_of_thresholds(lender: Grader | None) -> str:
     )
 
 
-def collect_notes_on_grader(grader: Grader, choice: TestPhotographs) -> tuple[str, ...]:
-    """Return notes on what limits the meaning of a grader's results."""
+def _note_unchanged_probabilities(lender: Grader | None) -> list[str]:
+    if lender is None or lender.recalibration is None:
+        return []
+    note = (
+        f"{lender.name} was recalibrated, but the probabilities in the table are used as they are. "
+        "The results are right only if the recalibrated grader wrote this table."
+    )
+    return [note]
+
+
+def use_prevalence_of_grader(options: EvaluationOptions, grader: Grader) -> EvaluationOptions:
+    """Return the options with the prevalence in the grader's manifest, if the user gave none."""
+    assumed = None if grader.manifest is None else grader.manifest.prevalence
+    if options.prevalence is not None or assumed is None:
+        return options
+    return replace(options, prevalence=assumed.prevalence)
+
+
+def find_known_photographs(grader: Grader, choice: TestPhotographs) -> KnownPhotographs | None:
+    """Count the photographs that the grader knew before; None without a manifest."""
     if grader.manifest is None:
+        return None
+    return count_known_photographs(grader.manifest, choice.photographs, choice.whole)
+
+
+def collect_notes_on_grader(grader: Grader, known: KnownPhotographs | None) -> tuple[str, ...]:
+    """Return notes on what limits the meaning of a grader's results."""
+    if grader.manifest is None or known is None:
         return ()
     notes = [RANDOM] if grader.manifest.weights == "random" else []
-    known = len(find_training_photographs(grader.manifest, choice.photographs, choice.whole))
-    if known:
+    if known.trained_on:
         notes.append(
-            f"The grader was trained on {known} of the {len(choice.photographs)} photographs: "
+            f"The grader was trained on {known.trained_on} of the {known.photographs} photographs: "
             "the results flatter the grader and say nothing about new eyes."
+        )
+    if known.recalibrated_on:
+        notes.append(
+            f"The grader was recalibrated on {known.recalibrated_on} of the {known.photographs} "
+            "photographs: the results on them look better than they are, because the "
+            "probabilities and the thresholds were fitted to them. The output of `model "
+            "recalibrate` has results without this fault."
+        )
+    assumed = grader.manifest.prevalence
+    if assumed is not None:
+        notes.append(
+            f"The artifact has a prevalence of {assumed.prevalence:.1%} ({assumed.how}). Grades, "
+            "decisions and the first row of the calibration follow from the grader's own "
+            "probabilities. Predictive values, and the calibration at a stated prevalence, are "
+            "computed for this prevalence, unless you give another with --prevalence."
+        )
+    if known.prevalence_estimated_on:
+        notes.append(
+            f"The prevalence was estimated from {known.prevalence_estimated_on} of the "
+            f"{known.photographs} photographs, so the probabilities at this prevalence may look "
+            "better calibrated than they are."
+        )
+    if known.recalibrated_on is None:
+        notes.append(
+            "The artifact does not list the photographs that it was recalibrated on. If some of "
+            "them are among these photographs, the results look better than they are. Recalibrate "
+            "the grader again to have them listed."
         )
     return tuple(notes)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from drdeploy.grader.grading.grade import Grade
+from drdeploy.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 STEPS = 10_000
 TOLERANCE = 1e-9
+RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,29 @@ def estimate_disease_shares(or_worse: Floats, before: DiseaseShares) -> DiseaseS
         if change < TOLERANCE:
             break
     return DiseaseShares(*map(float, shares))
+
+
+def estimate_prevalence(or_worse: Floats, before: DiseaseShares, *, seed: int = 0) -> Estimate:
+    """Estimate the share of grade 2 or worse from probabilities alone, with a bootstrap interval.
+
+    The interval says how precisely these photographs determine the share. It does not say whether
+    the assumption holds that photographs of one grade look the same in both populations.
+
+    Args:
+        or_worse: P(grade >= g) for each grade g, shape ``(n, 5)``, of at least two photographs.
+        before: The shares that the probabilities assume.
+        seed: Seed for drawing the resamples.
+    """
+    random = np.random.default_rng(seed)
+    n = len(or_worse)
+    drawn = [
+        estimate_disease_shares(or_worse[random.integers(n, size=n)], before)
+        for _ in range(RESAMPLES)
+    ]
+    shares = [one.at_or_above[Grade.MODERATE] for one in drawn]
+    value = estimate_disease_shares(or_worse, before).at_or_above[Grade.MODERATE]
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return Estimate(value, float(low), float(high), n, "bootstrap of photographs")
 
 
 def adjust_probabilities_to_shares(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+DEFAULT_MIN_SPECIFICITY = 0.5
+"""The specificity that a decision should have, if the user states no other. A grader that flags
+every photograph finds every diseased one, but saves no work. With this specificity, a grader clears
+at least half of the photographs that are not diseased."""
 RESEARCH_USE_NOTICE = "For research use. Not a medical device."
 """This notice appears wherever a grade is shown."""
 

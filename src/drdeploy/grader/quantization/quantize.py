@@ -293,3 +293,10 @@ def _require_onnx_in_fp32(manifest: ModelManifest) -> None:
             where=manifest.name,
             remedy="Quantize the original grader, and then recalibrate the quantized grader",
         )
+    if manifest.prevalence is not None:
+        raise InvalidInput(
+            "The grader has probabilities for a stated or estimated prevalence. A quantized grader "
+            "needs an adjustment of its own",
+            where=manifest.name,
+            remedy="Quantize the original grader, and then use `drdeploy artifact set-prevalence`",
+        )

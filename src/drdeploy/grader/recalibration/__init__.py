@@ -4,8 +4,11 @@
 :mod:`~drdeploy.grader.recalibration.fit` finds the temperature, the weights of the grades and the
 thresholds. :mod:`~drdeploy.grader.recalibration.gains` compares the grader before and after.
 :mod:`~drdeploy.grader.recalibration.recalibrate` writes the new artifact.
+:mod:`~drdeploy.grader.recalibration.prevalence` adjusts the probabilities to another prevalence
+without graded photographs.
 """
 
+from drdeploy.grader.recalibration.prevalence import PrevalenceOutcome, set_prevalence
 from drdeploy.grader.recalibration.recalibrate import RecalibrationOutcome, recalibrate
 
-__all__ = ["RecalibrationOutcome", "recalibrate"]
+__all__ = ["PrevalenceOutcome", "RecalibrationOutcome", "recalibrate", "set_prevalence"]

@@ -88,13 +88,16 @@ class CrossFit:
     Attributes:
         probabilities: Adapted probabilities, shape ``(n, 5)``. Each row is adapted with numbers
             that were fitted to photographs of other patients. If the user stated a prevalence, it
-            changes only ``flags``, not these probabilities.
+            changes ``stated`` and ``flags``, but not these probabilities.
+        stated: The probabilities at the prevalence that the user stated, shape ``(n, 5)``; the
+            answered grades follow from them. They equal ``probabilities`` if none was stated.
         flags: A dictionary of arrays. Its keys are the name and grade of each operating point. An
             array has shape ``(n,)`` and says which photographs the operating point flags. The
             threshold for a photograph was chosen on photographs of other patients.
     """
 
     probabilities: Floats
+    stated: Floats
     flags: dict[tuple[str, int], NDArray[np.bool_]]
 
 
@@ -155,13 +158,13 @@ def cross_fit_adjustment_and_thresholds(
     Args:
         graded: The grader's own predictions; every photograph has a grade.
         folds: Folds of the photographs that keep each patient's photographs together.
-        prevalence: The share of grade 2 or worse that the user stated, or None. Only the thresholds
-            depend on it.
+        prevalence: The share of grade 2 or worse that the user stated, or None. The thresholds and
+            ``stated`` depend on it.
 
     Raises:
         InvalidInput: Without one of the folds, too few photographs are left to choose a threshold.
     """
-    adapted = np.empty_like(graded.probabilities)
+    adapted, stated = np.empty_like(graded.probabilities), np.empty_like(graded.probabilities)
     flags: dict[tuple[str, int], NDArray[np.bool_]] = {}
     for fold in folds:
         labels = graded.labels[fold.train]
@@ -169,6 +172,7 @@ def cross_fit_adjustment_and_thresholds(
         adapted[fold.validation] = adjustment.apply_to(graded.probabilities[fold.validation])
         final = move_to_stated_prevalence(adjustment, labels, prevalence)
         scaled = final.apply_to(graded.probabilities)
+        stated[fold.validation] = scaled[fold.validation]
         chosen = choose_operating_points_for_clinic(
             labels, scaled[fold.train], original=None, chosen_on=""
         ).operating_points
@@ -184,7 +188,7 @@ def cross_fit_adjustment_and_thresholds(
                 "cannot be checked",
                 remedy="Add graded photographs of other patients with these grades",
             )
-    return CrossFit(adapted, flags)
+    return CrossFit(adapted, stated, flags)
 
 
 def move_to_stated_prevalence(

@@ -10,7 +10,8 @@ import numpy as np
 from drdeploy.grader.evaluation.calibration import BinaryCalibration, estimate_binary_calibration
 from drdeploy.grader.evaluation.document import estimate_as_dict
 from drdeploy.grader.evaluation.evaluation import estimate_sensitivity_and_specificity
-from drdeploy.grader.grading.grade import Grade
+from drdeploy.grader.evaluation.metrics import estimate_kappa
+from drdeploy.grader.grading.grade import DEFAULT_MIN_SPECIFICITY, Grade
 from drdeploy.grader.training.calibration import SMALLEST
 from drdeploy.statistics.proportions import estimate_grouped_mean
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     Flags = Mapping[tuple[str, int], NDArray[np.bool_]]
 
 GainOutcome = Literal["better", "worse", "no difference shown"]
+DEFAULT_POINT = ("high_sensitivity", int(Grade.MODERATE))
+"""The operating point that decides ``referable`` in an answer."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,41 @@ class GraderState:
     Attributes:
         calibration: How well the probability of grade 2 or worse is calibrated.
         log_loss: Mean negative logarithm of the probability of the true grade; smaller is better.
+        kappa: Quadratic weighted kappa of the answered grade.
+        answered: Sensitivity and specificity of the answered grade, by the lowest grade that counts
+            as disease.
         points: Sensitivity and specificity of each operating point, by its name and grade.
     """
 
     calibration: BinaryCalibration
     log_loss: Estimate
+    kappa: Estimate
+    answered: dict[Grade, tuple[Estimate, Estimate]]
     points: dict[tuple[str, int], tuple[Estimate, Estimate]]
+
+    @property
+    def default_decision(self) -> tuple[Estimate, Estimate]:
+        """Sensitivity and specificity of the decision ``referable`` in an answer.
+
+        Without a high-sensitivity point for grade 2, the answered grade decides.
+        """
+        return self.points.get(DEFAULT_POINT, self.answered[Grade.MODERATE])
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """What a grader answers and decides for each photograph.
+
+    Attributes:
+        probabilities: Shape ``(n, 5)``.
+        grades: The answered grades, shape ``(n,)``.
+        flags: For each operating point, by its name and grade, an array of shape ``(n,)`` that says
+            which photographs the point flags.
+    """
+
+    probabilities: Floats
+    grades: NDArray[np.intp]
+    flags: Flags
 
 
 @dataclass(frozen=True)
@@ -79,40 +111,77 @@ class RecalibrationGain:
 
 
 def measure_gain(
-    graded: GradedSet, before: Floats, before_flags: Flags, after: Floats, after_flags: Flags
+    graded: GradedSet, before: Decisions, after: Decisions, *, seed: int = 0
 ) -> RecalibrationGain:
-    """Compare probabilities and flags before and after a recalibration.
+    """Compare a grader's answers before and after a recalibration.
 
     Args:
         graded: The photographs. Only their labels and groups are used, and not the predictions.
-        before: Probabilities of the grader as it was, shape ``(n, 5)``.
-        before_flags: For each operating point of the grader as it was, an array of shape ``(n,)``
-            that says which photographs the point flags.
-        after: Cross-fitted probabilities of the recalibrated grader, shape ``(n, 5)``.
-        after_flags: For each new operating point, an array of the same form as in ``before_flags``.
-            The threshold for a photograph was chosen on photographs of other patients.
+        before: The answers of the grader as it was.
+        after: Cross-fitted answers of the recalibrated grader: the adjustment and the thresholds
+            for a photograph were chosen on photographs of other patients.
+        seed: Seed of the bootstrap interval of kappa.
     """
-    change = _compute_log_losses(graded, after) - _compute_log_losses(graded, before)
+    change = _compute_log_losses(graded, after.probabilities) - _compute_log_losses(
+        graded, before.probabilities
+    )
     return RecalibrationGain(
-        before=_measure_calibration_and_rates(graded, before, before_flags),
-        after=_measure_calibration_and_rates(graded, after, after_flags),
+        before=_measure_grader(graded, before, seed),
+        after=_measure_grader(graded, after, seed),
         log_loss_change=estimate_grouped_mean(change, graded.groups),
     )
 
 
-def _measure_calibration_and_rates(
-    graded: GradedSet, probabilities: Floats, flags: Flags
-) -> GraderState:
-    is_positive = graded.labels >= Grade.MODERATE
-    referable = probabilities[:, Grade.MODERATE :].sum(axis=1)
+def warn_about_specificity(gain: RecalibrationGain) -> list[str]:
+    """Return a warning if the recalibrated grader would refer most eyes that need no referral.
+
+    The threshold is chosen for a sensitivity and costs whatever specificity it costs. With a few
+    diseased photographs of low probability, it may flag nearly every photograph.
+    """
+    before, after = (state.default_decision[1] for state in (gain.before, gain.after))
+    if after.value is None or after.value >= DEFAULT_MIN_SPECIFICITY:
+        return []
+
+    def as_percent(share: float) -> str:
+        return f"{100 * share:.0f} %"
+
+    interval = (
+        ""
+        if after.low is None or after.high is None
+        else f" (95 % interval: {as_percent(after.low)} to {as_percent(after.high)})"
+    )
+    earlier = (
+        "" if before.value is None else f" Before recalibration, it was {as_percent(before.value)}."
+    )
+    warning = (
+        "The specificity of the default decision (`referable`) is only "
+        f"{as_percent(after.value)}{interval}: the new artifact refers most of the eyes below "
+        f"grade 2.{earlier} A grader should clear at least {as_percent(DEFAULT_MIN_SPECIFICITY)} "
+        "of these eyes; otherwise, it saves little work. The threshold depends on the few "
+        "photographs of grade 2 or worse that have the lowest probabilities, so recalibrate with "
+        "more such photographs. Before you use the new artifact, compare its sensitivity and "
+        "specificity with the values before."
+    )
+    return [warning]
+
+
+def _measure_grader(graded: GradedSet, found: Decisions, seed: int) -> GraderState:
+    labels, groups = graded.labels, graded.groups
+    referable = found.probabilities[:, Grade.MODERATE :].sum(axis=1)
+    losses = _compute_log_losses(graded, found.probabilities)
     return GraderState(
-        calibration=estimate_binary_calibration(is_positive, referable, graded.groups),
-        log_loss=estimate_grouped_mean(_compute_log_losses(graded, probabilities), graded.groups),
-        points={
-            key: estimate_sensitivity_and_specificity(
-                graded.labels >= key[1], flagged, graded.groups
+        calibration=estimate_binary_calibration(labels >= Grade.MODERATE, referable, groups),
+        log_loss=estimate_grouped_mean(losses, groups),
+        kappa=estimate_kappa(labels, found.grades, groups, seed=seed),
+        answered={
+            grade: estimate_sensitivity_and_specificity(
+                labels >= grade, found.grades >= grade, groups
             )
-            for key, flagged in flags.items()
+            for grade in (Grade.MODERATE, Grade.SEVERE)
+        },
+        points={
+            key: estimate_sensitivity_and_specificity(labels >= key[1], flagged, groups)
+            for key, flagged in found.flags.items()
         },
     )
 
@@ -132,6 +201,15 @@ def _build_state_document(state: GraderState) -> dict[str, Any]:
             "observed_over_expected": estimate_as_dict(calibration.observed_over_expected),
         },
         "log_loss": estimate_as_dict(state.log_loss),
+        "kappa": estimate_as_dict(state.kappa),
+        "answered_grade": [
+            {
+                "at_or_above": int(grade),
+                "sensitivity": estimate_as_dict(sensitivity),
+                "specificity": estimate_as_dict(specificity),
+            }
+            for grade, (sensitivity, specificity) in state.answered.items()
+        ],
         "operating_points": [
             {
                 "name": name,

@@ -21,8 +21,13 @@ from drdeploy.grader.datasets.columns import group_by_patient_column
 from drdeploy.grader.evaluation.document import describe_photograph_and_group_counts
 from drdeploy.grader.evaluation.graders import choose_test_photographs
 from drdeploy.grader.evaluation.predictions import predict_dataset
+from drdeploy.grader.evaluation.training_photographs import (
+    find_listed_photographs,
+    list_short_digests,
+)
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.grading.grade import Grade
+from drdeploy.grader.grading.prediction import grades_from_probabilities
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.recalibration.checks import (
     refuse_too_few_photographs,
@@ -35,10 +40,15 @@ from drdeploy.grader.recalibration.fit import (
     fit_adjustment,
     move_to_stated_prevalence,
 )
-from drdeploy.grader.recalibration.gains import measure_gain
+from drdeploy.grader.recalibration.gains import (
+    Decisions,
+    measure_gain,
+    warn_about_specificity,
+)
 from drdeploy.grader.runtimes.classifier import Classifier
 from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 from drdeploy.grader.training.calibration import make_rate_of_estimate
+from drdeploy.grader.training.fit import MEDIAN_GRADE
 from drdeploy.photograph_names import PhotographNames
 from drdeploy.version import VERSION
 
@@ -49,7 +59,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from drdeploy.grader.artifacts import Clinical, ModelArtifact
-    from drdeploy.grader.evaluation.graders import TestPhotographs
+    from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.grader.recalibration.gains import RecalibrationGain
     from drdeploy.grader.runtimes.runtime import RuntimeName
@@ -74,6 +84,7 @@ class RecalibrationOutcome:
         left_out: The names of the clinic's photographs that the grader could not grade, with the
             reasons.
         notes: Sentences for the user about limits of these results.
+        warnings: Sentences for the user about what may make the new artifact useless.
     """
 
     archive: Path
@@ -82,6 +93,7 @@ class RecalibrationOutcome:
     gain: RecalibrationGain
     left_out: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -100,6 +112,7 @@ class RecalibrationOutcome:
             "gain": self.gain.document,
             "left_out": [{"file": file, "reason": reason} for file, reason in self.left_out],
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
         }
 
 
@@ -137,7 +150,7 @@ def recalibrate(
         prevalence: The share of grade 2 or worse among the clinic's patients, if it differs from
             the share among the photographs.
         runtime: The library that runs the model.
-        seed: Seed of the folds.
+        seed: Seed of the folds, and of the bootstrap interval of kappa.
         own_names: Show the file names of photographs. Otherwise, hashes of the names are shown.
         track: Function that takes the list of files and returns a list to iterate over. It can show
             the progress.
@@ -177,21 +190,30 @@ def recalibrate(
     kept = [at for at, reason in enumerate(everything.reasons) if not reason]
     graded = everything.select_by_position(kept)
     refuse_too_few_photographs(graded.labels, graded.groups, **enough)
-    folds = split_into_grouped_folds(choice.photographs.select_by_index(kept), FOLDS, seed=seed)
+    used = choice.photographs.select_by_index(kept)
+    folds = split_into_grouped_folds(used, FOLDS, seed=seed)
     found = cross_fit_adjustment_and_thresholds(graded, folds, prevalence=prevalence)
     adjustment = move_to_stated_prevalence(
         fit_adjustment(graded.labels, graded.probabilities), graded.labels, prevalence
     )
     before = _apply_earlier_recalibration(opened, graded)
+    flags = _flag_by_operating_points(opened.manifest.clinical, before)
+    original = opened.manifest.clinical
+    new_thresholds = MEDIAN_GRADE if original is None else original.grade_thresholds
     gain = measure_gain(
         graded,
-        before,
-        _flag_by_operating_points(opened.manifest.clinical, before),
-        found.probabilities,
-        found.flags,
+        Decisions(
+            before, grades_from_probabilities(before, opened.manifest.grade_thresholds), flags
+        ),
+        Decisions(
+            found.probabilities,
+            grades_from_probabilities(found.stated, new_thresholds),
+            found.flags,
+        ),
+        seed=seed,
     )
     recalibration = _describe_recalibration(
-        opened, graded, choice, adjustment, prevalence, knows_groups=dataset.knows_groups
+        opened, graded, used, adjustment, prevalence, knows_groups=dataset.knows_groups
     )
     clinical = choose_operating_points_for_clinic(
         graded.labels,
@@ -204,14 +226,23 @@ def recalibrate(
         opened.manifest,
         clinical=clinical,
         recalibration=recalibration,
+        prevalence=None,
         provenance=msgspec.structs.replace(opened.manifest.provenance, tool_version=VERSION),
     )
     pack_archive(opened.entry_path, target, description)
     left_out = tuple(
         (everything.files[at], reason) for at, reason in enumerate(everything.reasons) if reason
     )
-    notes = [*choice.test_set.notes, *_list_notes_on_limits(opened, prevalence)]
-    return RecalibrationOutcome(target, recalibration, clinical, gain, left_out, tuple(notes))
+    notes = [*choice.test_set.notes, *_list_notes_on_limits(opened, used, prevalence)]
+    return RecalibrationOutcome(
+        target,
+        recalibration,
+        clinical,
+        gain,
+        left_out,
+        notes=tuple(notes),
+        warnings=tuple(warn_about_specificity(gain)),
+    )
 
 
 def make_path_of_recalibrated_archive(artifact: Path) -> Path:
@@ -252,7 +283,7 @@ def _flag_by_operating_points(
 def _describe_recalibration(
     artifact: ModelArtifact,
     graded: GradedSet,
-    choice: TestPhotographs,
+    used: Dataset,
     adjustment: Adjustment,
     prevalence: float | None,
     *,
@@ -265,13 +296,14 @@ def _describe_recalibration(
     return Recalibration(
         temperature=adjustment.temperature,
         grade_weights=tuple(adjustment.grade_weights),  # type: ignore[arg-type]  # five of them
-        adapted_on=f"{described} in {choice.photographs.name}",
+        adapted_on=f"{described} in {used.name}",
         photographs=len(graded),
         groups=groups if knows_groups else None,
         photographs_per_grade=tuple(counts),  # type: ignore[arg-type]  # five of them
         prevalence=round(share if prevalence is None else prevalence, DIGITS),
         is_prevalence_stated=prevalence is not None,
         original_digest=artifact.digest,
+        adapted_to=list_short_digests(used),
     )
 
 
@@ -295,8 +327,23 @@ def _replace_rates_by_cross_fitted_rates(
     return msgspec.structs.replace(clinical, operating_points=tuple(points))
 
 
-def _list_notes_on_limits(artifact: ModelArtifact, prevalence: float | None) -> list[str]:
+def _list_notes_on_limits(
+    artifact: ModelArtifact, used: Dataset, prevalence: float | None
+) -> list[str]:
     notes = []
+    if artifact.manifest.prevalence is not None:
+        notes.append(
+            "The original artifact had a prevalence. The new artifact has none, because the "
+            "recalibrated probabilities assume another share of disease. Set it again with "
+            "`drdeploy artifact set-prevalence`."
+        )
+    earlier = artifact.manifest.recalibration
+    known = 0 if earlier is None else len(find_listed_photographs(earlier.adapted_to, used))
+    if known:
+        notes.append(
+            f"The grader was recalibrated before, on {known} of these {len(used)} photographs. The "
+            "values before this recalibration therefore look better than they are."
+        )
     if not artifact.manifest.provenance.trained_on:
         notes.append(
             "The artifact does not list the photographs that it was trained on. The photographs "
@@ -306,6 +353,8 @@ def _list_notes_on_limits(artifact: ModelArtifact, prevalence: float | None) -> 
         notes.append(
             "The calibration before and after recalibration was measured at the prevalence in the "
             "photographs. The calibration at the prevalence that you stated cannot be tested with "
-            "these photographs."
+            "these photographs. The answered grade and the operating points are those at the "
+            "stated prevalence. If it is lower than in the photographs, the grader answers with "
+            "lower grades, and the answered grade misses more disease."
         )
     return notes

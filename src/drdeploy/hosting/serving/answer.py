@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -11,6 +12,7 @@ from drdeploy.files import escape_formula_in_csv_cell
 from drdeploy.grader.artifacts import Rate, TestedRates  # noqa: TC001 - msgspec reads them
 from drdeploy.grader.fundus.familiarity import SENTENCE as UNLIKE_TRAINING
 from drdeploy.grader.fundus.gradability import SENTENCES
+from drdeploy.grader.grading.adjustment import adjust_probabilities
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
 
 if TYPE_CHECKING:
@@ -75,6 +77,23 @@ class ReferableRates(msgspec.Struct, frozen=True, kw_only=True):
     specificity: Rate
 
 
+@dataclass(frozen=True)
+class ProbabilitiesAtPrevalence:
+    """The probabilities for one image at the prevalence that the manifest states.
+
+    Attributes:
+        prevalence: The share of grade 2 or worse that these probabilities assume.
+        probability_referable: P(grade >= 2).
+        probability_vision_threatening: P(grade >= 3).
+        probabilities: The probability of each grade, by name.
+    """
+
+    prevalence: float
+    probability_referable: float
+    probability_vision_threatening: float
+    probabilities: dict[str, float]
+
+
 class Classification(msgspec.Struct, frozen=True, kw_only=True):
     """The answer for one image; a field without a value is left out.
 
@@ -101,6 +120,9 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
             ``vision_threatening``), and the inner key is the name of the operating point.
         probabilities: The probability of each class, by name; set if the manifest names the
             classes.
+        at_prevalence: The probabilities at the prevalence where the grader is used; set if the
+            manifest has such a prevalence. ``grade``, ``referable`` and ``screening`` follow from
+            the grader's own ``probabilities``.
         note: A sentence about the image file, for the people who read the answer.
     """
 
@@ -116,6 +138,7 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
     referable_rates: ReferableRates | UnsetType = UNSET
     screening: dict[str, dict[str, bool]] | UnsetType = UNSET
     probabilities: dict[str, float] | UnsetType = UNSET
+    at_prevalence: ProbabilitiesAtPrevalence | UnsetType = UNSET
     note: str | UnsetType = UNSET
 
 
@@ -146,6 +169,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     referable_rates: ReferableRates | UnsetType = UNSET
     screening: dict[str, dict[str, bool]] | UnsetType = UNSET
     probabilities: dict[str, float] | UnsetType = UNSET
+    at_prevalence: ProbabilitiesAtPrevalence | UnsetType = UNSET
     note: str | UnsetType = UNSET
     results: list[Classification] | UnsetType = UNSET
     model: ModelFacts
@@ -230,6 +254,7 @@ def make_classification(inference: Inference, manifest: ModelManifest) -> Classi
         referable_rule=UNSET if referral is None else referral.rule,
         referable_rates=UNSET if referral is None else referral.rates,
         screening=find_screening_flags(prediction, manifest) or UNSET,
+        at_prevalence=adjust_to_prevalence(prediction, manifest) or UNSET,
         probabilities=dict(zip(prediction.classes, _list_probabilities(prediction), strict=True)),
         note=note,
     )
@@ -296,6 +321,22 @@ def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
         f"point{promise}. {tested} On the photographs that were used to "
         f"choose the point, the sensitivity was {point.sensitivity.value:.2f} and the specificity "
         f"{point.specificity.value:.2f}; expect lower values on other cameras"
+    )
+
+
+def adjust_to_prevalence(
+    prediction: Prediction, manifest: ModelManifest
+) -> ProbabilitiesAtPrevalence | None:
+    """Return the probabilities at the manifest's prevalence, or None if it has none."""
+    assumed = manifest.prevalence
+    if assumed is None:
+        return None
+    [adjusted] = adjust_probabilities(prediction.probabilities[None], 1.0, assumed.grade_weights)
+    return ProbabilitiesAtPrevalence(
+        assumed.prevalence,
+        probability_referable=float(adjusted[Grade.MODERATE :].sum()),
+        probability_vision_threatening=float(adjusted[Grade.SEVERE :].sum()),
+        probabilities=dict(zip(prediction.classes, adjusted.tolist(), strict=True)),
     )
 
 

@@ -193,6 +193,7 @@ class RequestHandlers:
             "clinical": manifest.clinical,
             "quantization": manifest.quantization,
             "recalibration": manifest.recalibration,
+            "prevalence": manifest.prevalence,
             "provenance": manifest.provenance,
             "runtime_version": self.service.classifier.runtime.version,
             "server_version": VERSION,

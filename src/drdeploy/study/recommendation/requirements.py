@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import InvalidInput
+from drdeploy.grader.grading.grade import DEFAULT_MIN_SPECIFICITY
 from drdeploy.hosting.sagemaker import DEFAULT_REGION
 from drdeploy.hosting.sagemaker.api_limits import read_max_concurrency_range
 
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.traffic import Arrivals, Traffic
 
 SEED = 2023
-DEFAULT_MIN_SPECIFICITY = 0.5
-"""If a sensitivity is required and the user states no specificity, this specificity is required,
-too. A grader that flags every photograph finds every diseased one, but saves no work. With this
-specificity, a grader clears at least half of the photographs that are not diseased."""
 
 
 @dataclass(frozen=True, kw_only=True)
