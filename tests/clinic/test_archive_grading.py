@@ -29,9 +29,10 @@ from drdeploy.clinic.archive_grading.ray_job import ENDED_WORKER, RayArchiveJob
 from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
 from drdeploy.clinic.archive_grading.sources import ManifestSource, open_photograph_source
 from drdeploy.clinic.graded_rows import list_columns_of_model
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import ClinicError, InvalidInput
 from drdeploy.grader.artifacts import pack_archive
 from drdeploy.grader.inference import InferenceService
+from drdeploy.hosting.container_engine import find_free_port
 from drdeploy.photograph_names import PhotographNames
 
 NO_S3 = None
@@ -282,6 +283,68 @@ def test_a_source_is_refused_with_its_reason(tmp_path):
     result = run_command("archive", "grade", tmp_path / "empty", "--out", tmp_path / "t.parquet")
     assert "There is no JPEG" in str(result.exception)
     assert not (tmp_path / "t.parquet.parts").exists()
+
+
+def test_an_address_without_a_cluster_is_an_error_at_once(eyes, model, tmp_path):
+    address = f"127.0.0.1:{find_free_port()}"
+    table = tmp_path / "t.parquet"
+    words = ("archive", "grade", eyes, "--out", table, "--artifact", model, "--cluster", address)
+    for more in ((), ("--plan",)):
+        result = run_command(*words, *more)
+        assert isinstance(result.exception, ClinicError)
+        assert "No Ray cluster answers at this address: Connection refused" in str(result.exception)
+        assert f"joining the Ray cluster at {address}" in result.stderr
+        assert "photographs" not in result.stderr  # nothing was listed or graded meanwhile
+
+
+@pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "10.0.0.1", "10.0.0.1:head", ":6379"])
+def test_an_address_of_a_cluster_that_has_no_host_and_port_is_refused(address):
+    with pytest.raises(InvalidInput, match="has the form HOST:PORT"), start_or_join_ray(address, 0):
+        pass
+
+
+def test_ray_gives_up_soon_at_an_address_where_another_program_listens():
+    code = """if True:
+    import os, socket, sys
+    from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
+    from drdeploy.errors import ClinicError
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        try:
+            with start_or_join_ray(f"127.0.0.1:{server.getsockname()[1]}", 0):
+                pass
+        except ClinicError as error:
+            print(error)
+    """
+    quick = (
+        "RAY_gcs_rpc_server_connect_timeout_s",
+        "RAY_py_gcs_connect_timeout_s",
+        "RAY_gcs_server_request_timeout_seconds",
+    )
+    environ = os.environ | dict.fromkeys(quick, "1")
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=240,
+        check=False,
+    )  # fmt: skip
+    assert "The Ray cluster cannot be joined" in ended.stdout, ended.stderr
+    assert ended.stderr.count("Failed to get cluster ID") == 2  # Ray itself would try 20 times
+
+
+def test_a_node_whose_processors_are_busy_is_named_while_the_run_waits(
+    ray, eyes, model, grader, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("drdeploy.clinic.archive_grading.ray_job.REPORT_WAIT_S", 0)
+    said = []
+    with ArchiveCheckpoint.open(tmp_path / "t.parquet") as checkpoint:
+        job = checkpoint.prepare_job(
+            open_photograph_source(str(eyes), NO_S3), archive_settings(eyes, grader),
+            show_paths=False,
+        )  # fmt: skip
+        RayArchiveJob(
+            ray, checkpoint, list_columns_of_model(grader), PhotographNames.with_user_key(),
+            worker_settings(model, eyes), report_state=said.append,
+        ).grade_archive_on_ray(job, lambda _: None)  # fmt: skip
+    assert len(said) == 1
+    assert "has not loaded the model yet" in said[0]
 
 
 def test_a_worker_keeps_no_extracted_model_that_would_stay_when_it_is_killed(

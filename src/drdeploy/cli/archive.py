@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -35,6 +36,9 @@ from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.photograph_names import PhotographNames
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
     from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveJob
     from drdeploy.clinic.archive_grading.grading import WorkerSettings
     from drdeploy.clinic.graded_rows import RowColumns
@@ -167,7 +171,11 @@ def grade(
             options, artifact, endpoint_url, paid, naming, is_folder=is_folder
         )
     )
-    with exit_cleanly_on_interruption(run.advice), ArchiveCheckpoint.open(out_file) as checkpoint:
+    with (
+        exit_cleanly_on_interruption(run.advice),
+        ArchiveCheckpoint.open(out_file) as checkpoint,
+        run.joined(),
+    ):
         run.check_earlier_run(checkpoint)
         if fresh:
             run.abandon_earlier_run(checkpoint, grader.columns)
@@ -249,7 +257,7 @@ class _ArchiveGrader:
         return WorkerSettings(str(self.path), self.runtime, folder, endpoint_url, None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _RayRun:
     """A run that grades with Ray, on this machine or on a cluster."""
 
@@ -257,8 +265,21 @@ class _RayRun:
     settings: WorkerSettings
     cluster: str | None
     prices: InstancePrices
+    _ray_of_cluster: Any = None
 
     advice = "run the same command again to continue"
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Join the cluster, if one is named, before the archive is listed and a sample graded."""
+        from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
+
+        if self.cluster is None:
+            yield
+            return
+        print_line(f"joining the Ray cluster at {self.cluster}", to=err)
+        with start_or_join_ray(self.cluster, 0) as self._ray_of_cluster:
+            yield
 
     @property
     def description_of_photograph_names(self) -> str:
@@ -284,17 +305,25 @@ class _RayRun:
         self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns
     ) -> None:
         from drdeploy.clinic.archive_grading.ray_job import RayArchiveJob
-        from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
-        from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
 
         finished = checkpoint.count_finished_photographs(job)
         with (
-            start_or_join_ray(self.cluster, choose_thread_count()) as ray,
+            self._start_or_keep_ray() as ray,
             grading_progress(job.photographs, finished) as advance,
         ):
             RayArchiveJob(
-                ray, checkpoint, columns, self.naming, self.settings
-            ).grade_archive_on_ray(job, advance)
+                ray, checkpoint, columns, self.naming, self.settings,
+                report_state=lambda text: print_line(text, to=err),
+            ).grade_archive_on_ray(job, advance)  # fmt: skip
+
+    def _start_or_keep_ray(self) -> AbstractContextManager[Any]:
+        from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
+        from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
+
+        if self.cluster is not None:
+            return nullcontext(self._ray_of_cluster)
+        print_line("starting Ray on this machine", to=err)
+        return start_or_join_ray(None, choose_thread_count())
 
 
 def _print_result_of_archive(

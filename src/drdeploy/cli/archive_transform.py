@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from drdeploy.cli.console import err, print_line
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from drdeploy.cli.archive_plan import ArchivePlan, InstancePrices
@@ -121,6 +123,10 @@ class TransformRun:
         return self.naming.description_of_photograph_names + (
             ", of addresses" if by_address else ""
         )
+
+    def joined(self) -> AbstractContextManager[None]:
+        """Do nothing: a run with Batch Transform joins no cluster."""
+        return nullcontext()
 
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
         """Do nothing: a run with Batch Transform can continue the job of an earlier run."""
