@@ -8,6 +8,7 @@ is ``MB`` here.
 
 from __future__ import annotations
 
+KB = 1000
 MB = 1_000_000
 GB = 1_000_000_000
 

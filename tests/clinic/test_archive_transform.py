@@ -21,9 +21,10 @@ if find_spec("pyarrow") is None and os.environ.get("CI") != "true":
 import pyarrow.parquet as pq
 
 from drdeploy.cli.app import build_app
-from drdeploy.cli.archive_plan import ArchivePlan, InstancePrices, print_transform_plan
+from drdeploy.cli.archive_plan import ArchivePlan, print_transform_plan
 from drdeploy.clinic.archive_grading.checkpoint import ArchiveJob, Shard
-from drdeploy.clinic.archive_grading.planning import MeasuredPhotographs
+from drdeploy.clinic.archive_grading.costs import InstancePrices
+from drdeploy.clinic.archive_grading.planning import ArchiveSample, MeasuredPhotographs
 from drdeploy.clinic.archive_grading.sources import ArchivedPhotograph
 from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob
 from drdeploy.errors import ClinicError, InvalidInput
@@ -240,12 +241,16 @@ def test_a_plan_sends_nothing(local_url, tiny_archive, eyes, tmp_path):
 
 def test_the_plan_of_a_job_on_aws_prices_the_work_and_not_the_start(capsys):
     job = ArchiveJob("id", None, 3600, 0, 0, 100)
-    plan = ArchivePlan(job, 0, MeasuredPhotographs(1.0, 1e5, 9))
+    plan = ArchivePlan(job, 0, ArchiveSample(MeasuredPhotographs(1.0, 1e5, 9)))
     prices = InstancePrices(PriceSheet.load(ASSUMED), "ml.m5.xlarge", "us-east-1")
-    print_transform_plan(plan, 1, prices, is_local=False, as_json=True)
+    print_transform_plan(plan, 1, prices, is_local=False, is_uploaded=True, as_json=True)
     said = capsys.readouterr()
-    # Four vCPUs at 0.9 of one thread each; an hour of the instance costs 0.23 USD.
-    assert json.loads(said.out)["cost_usd"] == pytest.approx(3600 / (4 * 0.9) / 3600 * 0.23)
+    # Four vCPUs at 0.9 of one thread each; an hour of the instance costs 0.23 USD. The uploads and
+    # the answers are written at 0.000005 USD, and read at 0.0000004 USD.
+    requests_usd = 3600 * (2 * 5e-6 + 2 * 4e-7)
+    expected_usd = 3600 / (4 * 0.9) / 3600 * 0.23 + requests_usd
+    assert json.loads(said.out)["cost_usd"] == pytest.approx(expected_usd)
+    assert "0.04 USD for S3 requests" in said.err
     assert "after a start of some minutes, which costs nothing" in " ".join(said.err.split())
 
 

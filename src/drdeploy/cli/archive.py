@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from drdeploy.cli.archive_plan import ArchivePlan, InstancePrices, print_ray_plan
+from drdeploy.cli.archive_plan import ArchivePlan, RayWorkers, print_ray_plan
 from drdeploy.cli.archive_progress import grading_progress
 from drdeploy.cli.archive_transform import TransformOptions, TransformRun
 from drdeploy.cli.batch_jobs import BucketOption, ConcurrencyOption, RoleOption
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveJob
+    from drdeploy.clinic.archive_grading.costs import InstancePrices
     from drdeploy.clinic.archive_grading.grading import WorkerSettings
     from drdeploy.clinic.graded_rows import RowColumns
     from drdeploy.grader.artifacts import ModelArtifact
@@ -135,8 +136,9 @@ def grade(
     For research use. Not a medical device.
     """
     from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint
+    from drdeploy.clinic.archive_grading.costs import InstancePrices
     from drdeploy.clinic.archive_grading.sources import FolderSource, open_photograph_source
-    from drdeploy.hosting.sagemaker import PriceSheet, make_boto3_client
+    from drdeploy.hosting.sagemaker import PriceSheet, is_loopback_url, make_boto3_client
 
     if on == "ray" and not plan:
         refuse_options_without_effect(
@@ -164,8 +166,9 @@ def grade(
     paid = InstancePrices(PriceSheet.load(prices), instance_type, price_region)
     grader = _ArchiveGrader.load_model(artifact, runtime)
     settings = grader.make_grading_worker_settings(archive.location, s3_url)
+    reads_aws = not (is_folder or is_loopback_url(s3_url))
     run = (
-        _RayRun(naming, settings, cluster, paid)
+        _RayRun(naming, settings, cluster, paid, read_from_aws=reads_aws)
         if on == "ray"
         else TransformRun.connect(
             options, artifact, endpoint_url, paid, naming, is_folder=is_folder
@@ -265,6 +268,7 @@ class _RayRun:
     settings: WorkerSettings
     cluster: str | None
     prices: InstancePrices
+    read_from_aws: bool
     _ray_of_cluster: Any = None
 
     advice = "run the same command again to continue"
@@ -299,7 +303,14 @@ class _RayRun:
         """Do nothing: a run with Ray leaves no processes that must be stopped."""
 
     def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
-        print_ray_plan(plan, self.cluster, self.prices, with_projection=is_all, as_json=as_json)
+        from drdeploy.clinic.archive_grading.ray_session import count_workers
+        from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
+
+        number = (
+            choose_thread_count() if self.cluster is None else count_workers(self._ray_of_cluster)
+        )
+        workers = RayWorkers(number, self.cluster, self.read_from_aws)
+        print_ray_plan(plan, workers, self.prices, with_projection=is_all, as_json=as_json)
 
     def grade_archive(
         self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from drdeploy.cli.archive_plan import ArchivePlan, InstancePrices
+    from drdeploy.cli.archive_plan import ArchivePlan
     from drdeploy.cli.batch_jobs import ChosenJobPlace
     from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveJob
+    from drdeploy.clinic.archive_grading.costs import InstancePrices
     from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob
     from drdeploy.clinic.graded_rows import RowColumns
     from drdeploy.hosting.sagemaker import BatchTransform
@@ -135,8 +136,9 @@ class TransformRun:
         """Print the estimated duration and cost of the jobs."""
         del is_all
         print_transform_plan(
-            plan, self.instance_count, self.prices, is_local=self.batch.is_local, as_json=as_json
-        )
+            plan, self.instance_count, self.prices, is_local=self.batch.is_local,
+            is_uploaded=self.is_folder, as_json=as_json,
+        )  # fmt: skip
 
     def abandon_earlier_run(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
         """Stop the job of an earlier run, and delete its uploaded files."""

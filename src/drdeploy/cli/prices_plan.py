@@ -13,12 +13,12 @@ import typer
 
 from drdeploy.cli.console import Column, Table, print_json, print_line, print_note
 from drdeploy.cli.options import JsonOption, PricesOption
+from drdeploy.units import KB
 
 if TYPE_CHECKING:
     from drdeploy.hosting.plan_pricing import PlanCost, PlanDocument, ResourceCost
 
 MILLION = 1_000_000
-KB = 1000
 
 
 def plan(

@@ -64,6 +64,12 @@ class GradedFile:
     sha256: str
     rows: tuple[GradedRow, ...]
 
+    @property
+    def failure(self) -> str:
+        """Why the file cannot be graded, as a sentence; empty if a row of it has a result."""
+        errors = [row.error for row in self.rows]
+        return errors[0] if errors and all(errors) else ""
+
     def make_rows_with_file_name(self, names: PhotographNames) -> list[GradedRow]:
         """Return the rows with the name of the file."""
         name = names.name_of_photograph(Path(self.place), self.place, self.sha256)
