@@ -24,10 +24,15 @@ from drdeploy.cli.app import build_app
 from drdeploy.cli.archive_plan import ArchivePlan, print_transform_plan
 from drdeploy.clinic.archive_grading.checkpoint import ArchiveJob, Shard
 from drdeploy.clinic.archive_grading.costs import InstancePrices
+from drdeploy.clinic.archive_grading.grading import (
+    WorkerSettings,
+    grade_photographs_at_places,
+    read_graded_files,
+)
 from drdeploy.clinic.archive_grading.planning import ArchiveSample, MeasuredPhotographs
 from drdeploy.clinic.archive_grading.sources import ArchivedPhotograph
 from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob
-from drdeploy.errors import ClinicError, InvalidInput
+from drdeploy.errors import ClinicError, DrdeployError, InvalidInput
 from drdeploy.hosting.sagemaker import BatchTransform, PriceSheet
 from drdeploy.photograph_names import OWN_NAMES, PhotographNames
 
@@ -227,6 +232,79 @@ def test_a_manifest_in_s3_is_graded_where_its_objects_lie(local_url, tiny_archiv
     referable = "probability_referable"
     assert [row[referable] for row in hashed] == [row[referable] for row in rows[:2]]
     assert all(row["image"].startswith("photo-") for row in hashed)
+
+
+def list_names(*words):
+    return {
+        one["file"].rpartition("/")[2]: one["name"]
+        for one in json.loads(run("names", *words, "--json").stdout)["photographs"]
+    }
+
+
+def test_photographs_in_s3_can_be_found_by_the_names_of_every_result(
+    local_url, tiny_archive, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("DRDEPLOY_ENDPOINT_URL", local_url)
+    s3 = Aws.at(local_url).s3
+    s3.create_bucket(Bucket="found-eyes")
+    contents = {"a.jpg": CONTENTS["0.jpg"], "b.jpg": CONTENTS["1.jpg"]}
+    for name, content in contents.items():
+        s3.put_object(Bucket="found-eyes", Key=f"day/{name}", Body=content)
+    source = "s3://found-eyes/day/"
+    manifest = tmp_path / "day.manifest"
+    manifest.write_text(json.dumps([{"prefix": source}, *contents, "absent.jpg"]))
+
+    table = tmp_path / "t.parquet"
+    done = run(*transform(source, table, tiny_archive, local_url))
+    assert "`drdeploy names SOURCE --by-address` lists the file" in " ".join(done.stderr.split())
+    by_address = list_names(source, "--by-address")
+    assert set(read_rows(table)) == set(by_address.values())
+    listed = list_names(manifest, "--by-address")
+    assert {name: listed[name] for name in contents} == by_address
+
+    done = run("batch", "run", source, "--artifact", tiny_archive, "--json")
+    assert "names s3://BUCKET/FOLDER/ --by-address`" in " ".join(done.stderr.split())
+    rows = json.loads(done.stdout)["results"]
+    assert [row["image"] for row in rows] == [by_address[name] for name in contents]
+
+    # With Ray, a worker reads each photograph.
+    by_content = list_names(manifest)
+    settings = WorkerSettings(str(tiny_archive), None, "", local_url, None)
+    naming = PhotographNames.with_user_key()
+    graded = read_graded_files(
+        grade_photographs_at_places([f"{source}{name}" for name in by_content], settings)
+    )
+    named = [row.image for one in graded for row in one.make_rows_with_file_name(naming)]
+    assert named == list(by_content.values())
+    assert by_content["a.jpg"] != by_address["a.jpg"]
+    assert by_content["absent.jpg"] == listed["absent.jpg"]  # nothing to read
+    (tmp_path / "a.jpg").write_bytes(contents["a.jpg"])
+    assert list_names(tmp_path / "a.jpg")["a.jpg"] == by_content["a.jpg"]
+
+
+def test_a_file_too_large_to_be_graded_is_found_by_the_name_of_its_row(eyes, monkeypatch):
+    import drdeploy.grader.photograph_files as files
+
+    monkeypatch.setattr(files, "LOCAL_FILE_LIMITS", SimpleNamespace(max_bytes=10))
+    file = eyes / "0.jpg"
+    named = list_names(file)["0.jpg"]
+    assert named == PhotographNames.with_user_key().name_of_photograph(file, str(file))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("s3://no-such-bucket/",), "NoSuchBucket"),
+        (("s3://named-eyes/none/",), "There is no photograph"),
+        (("s3://named-eyes/", ".", "--by-address"), "is a file or folder of this machine"),
+    ],
+)
+def test_names_refuses_what_it_cannot_list(words, reason, local_url, monkeypatch):
+    monkeypatch.setenv("DRDEPLOY_ENDPOINT_URL", local_url)
+    Aws.at(local_url).s3.create_bucket(Bucket="named-eyes")
+    refused = run("names", *words)
+    assert isinstance(refused.exception, DrdeployError)
+    assert reason in str(refused.exception)
 
 
 def test_a_plan_sends_nothing(local_url, tiny_archive, eyes, tmp_path):

@@ -29,6 +29,7 @@ from drdeploy.cli.options import (
     NamesOption,
     PricesOption,
     RuntimeOption,
+    choose_s3_url,
     refuse_options_without_effect,
 )
 from drdeploy.errors import InvalidInput
@@ -157,9 +158,7 @@ def grade(
         raise InvalidInput("The folder does not exist", where=str(out_file.parent))
     options = TransformOptions(image, instance_count, concurrency, bucket, role)
     _refuse_options_without_effect(on, options, cluster, runtime)
-    s3_url = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or (
-        os.environ.get("AWS_ENDPOINT_URL")
-    )  # fmt: skip
+    s3_url = choose_s3_url(endpoint_url)
     archive = open_photograph_source(source, lambda: make_boto3_client("s3", s3_url))
     is_folder = isinstance(archive, FolderSource)
     naming = PhotographNames.choose_file_names_or_hashes(own=names)
@@ -199,7 +198,11 @@ def grade(
         counts = checkpoint.join_rows(job, grader.columns)
         checkpoint.delete_checkpoint_folder()
     _print_result_of_archive(out_file, job, counts, as_json=as_json)
-    print_note_on_photograph_names(own=names)
+    by_address = not is_folder and on == "batch-transform"
+    print_note_on_photograph_names(
+        own=names,
+        source="FOLDER" if is_folder else f"SOURCE{' --by-address' if by_address else ''}",
+    )
     if counts["failed"] or job.may_miss_photographs:
         raise typer.Exit(1)
 

@@ -169,7 +169,9 @@ def run(
     _print_results(rows, job, ended, csv_file, as_json=as_json)
     for note in inputs.notes:
         print_note(note)
-    print_note_on_photograph_names(own=names)
+    print_note_on_photograph_names(
+        own=names, source="s3://BUCKET/FOLDER/ --by-address" if prefix else "FOLDER"
+    )
     if any(row.error for row in rows):
         raise typer.Exit(1)
 
@@ -247,16 +249,17 @@ class _S3Photographs:
 
     def upload_or_list_photographs(self) -> None:
         """List the photographs; they need no upload, because they are in S3 already."""
-        prefix = self.uri.removeprefix(S3).partition("/")[2]
+        bucket, _, prefix = self.uri.removeprefix(S3).partition("/")
         self.photographs = [
-            _UploadedPhotograph(self._name_photograph(key), key[len(prefix) :])
+            _UploadedPhotograph(
+                key if self._naming.are_file_names
+                else self._naming.name_of_s3_object(f"{S3}{bucket}/{key}"),
+                key[len(prefix) :],
+            )
             for key in self._batch.list_keys(self.uri)
-        ]
+        ]  # fmt: skip
         if not self.photographs:
             raise InvalidInput("The folder holds no object", where=self.uri)
-
-    def _name_photograph(self, key: str) -> str:
-        return self._naming.name_of_table_entry("photo", key)
 
     def delete_uploads(self) -> None:
         """Delete nothing, because the command has uploaded nothing."""
