@@ -445,8 +445,8 @@ def plan_of(*, photographs, size_bytes):
 
 
 S3_COSTS = (
-    "0.40 USD for S3 requests; outside the bucket's region, sending 300.0 GB out of S3 costs more, "
-    "but no sheet has a price for S3 transfer out"
+    "0.40 USD for S3 requests in us-east-1; outside the bucket's region, sending 300.0 GB out of "
+    "S3 costs more, but no sheet has a price for S3 transfer out"
 )
 
 

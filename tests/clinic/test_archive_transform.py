@@ -32,7 +32,13 @@ from drdeploy.clinic.archive_grading.grading import (
 from drdeploy.clinic.archive_grading.planning import ArchiveSample, MeasuredPhotographs
 from drdeploy.clinic.archive_grading.sources import ArchivedPhotograph
 from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob
-from drdeploy.errors import ClinicError, DrdeployError, InvalidInput
+from drdeploy.errors import (
+    ClinicError,
+    DrdeployError,
+    InvalidInput,
+    PlanDeclined,
+    UnknownPrice,
+)
 from drdeploy.hosting.sagemaker import BatchTransform, PriceSheet
 from drdeploy.photograph_names import OWN_NAMES, PhotographNames
 
@@ -406,6 +412,98 @@ def test_photographs_in_several_buckets_are_refused(tmp_path):
             SimpleNamespace(shard_photographs=2), SimpleNamespace(bucket="answers"), print
         )
     assert not listed.pending_transform_file.exists()
+
+
+class SentToAws(Exception):
+    """The first request of a run that would have been sent to AWS."""
+
+
+ON_AWS = (
+    *("--on", "batch-transform", "--bucket", "eyes", "--role", "arn:aws:iam::1:role/r"),
+    *("--image", "1.dkr.ecr.us-east-1.amazonaws.com/drdeploy:lean"),
+)
+
+
+@pytest.fixture
+def on_aws(monkeypatch):
+    """AWS, which must not get a request."""
+
+    def connect(*_arguments, **_options):
+        raise SentToAws
+
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("DRDEPLOY_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr("drdeploy.hosting.sagemaker.client.Hosting.connect", connect)
+
+
+def grade_on_aws(eyes, tiny_archive, *more, answer=None):
+    table = eyes.parent / "t.parquet"
+    words = ("archive", "grade", eyes, "--out", table, "--artifact", tiny_archive, *ON_AWS, *more)
+    return CliRunner().invoke(build_app(), [str(word) for word in words], input=answer)
+
+
+def test_no_job_starts_on_aws_without_approval(on_aws, eyes, tiny_archive):
+    for answer in ("n\n", ""):  # and if nobody can answer
+        declined = grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, answer=answer)
+        assert isinstance(declined.exception, PlanDeclined), declined.output
+        assert "for instances at 0.115 USD an hour in us-east-1" in declined.stderr
+        assert "Start the job?" in declined.stderr
+    # The example photographs were only graded here.
+    assert not (eyes.parent / "t.parquet.parts" / "transform.json").exists()
+
+
+def test_an_approved_job_starts_on_aws(on_aws, eyes, tiny_archive):
+    asked = grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, answer="y\n")
+    assert isinstance(asked.exception, SentToAws)
+    approved = grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, "--yes")
+    assert isinstance(approved.exception, SentToAws)
+    assert "Start the job?" not in approved.stderr
+
+
+def test_someone_who_declines_is_told_that_an_earlier_job_continues(
+    on_aws, eyes, tiny_archive, tmp_path
+):
+    grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, answer="n\n")
+    (tmp_path / "t.parquet.parts" / "transform.json").write_text("{}")
+    declined = grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, answer="n\n")
+    assert "the job of the earlier run continues, and --fresh stops it" in str(declined.exception)
+
+
+def test_a_job_on_aws_whose_price_is_not_known_is_refused_in_a_few_words(
+    on_aws, eyes, tiny_archive, tmp_path
+):
+    (tmp_path / "t.parquet").write_bytes(b"a table")
+    for more in ((), ("--yes",), ("--fresh",)):
+        refused = grade_on_aws(eyes, tiny_archive, *more)
+        assert isinstance(refused.exception, UnknownPrice)
+        assert "No price is known for batch transform ml.m5.large in us-east-1" in str(
+            refused.exception
+        )
+        assert "--accept-unknown-prices" in refused.exception.remedy
+        assert len(refused.exception.remedy) < 250
+    assert (tmp_path / "t.parquet").exists()  # refused before --fresh deletes
+    (tmp_path / "t.parquet").unlink()
+    accepted = grade_on_aws(eyes, tiny_archive, "--yes", "--accept-unknown-prices")
+    assert isinstance(accepted.exception, SentToAws)
+    plan = grade_on_aws(eyes, tiny_archive, "--plan", "--json")
+    assert json.loads(plan.stdout)["cost_usd"] is None
+    assert "the cost is not known: No price is known for batch transform" in plan.stderr
+
+
+def test_a_plan_uses_the_prices_of_the_region_of_the_jobs(on_aws, eyes, tiny_archive, monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    plan = grade_on_aws(eyes, tiny_archive, "--plan", "--prices", ASSUMED)
+    assert "No price is known for batch transform ml.m5.large in eu-west-1" in plan.stderr
+    plan = grade_on_aws(
+        eyes, tiny_archive, "--plan", "--prices", ASSUMED, "--region", "us-east-1", "--json"
+    )
+    assert json.loads(plan.stdout)["cost_usd"] > 0
+
+
+def test_approval_without_a_paid_job_is_refused(eyes, tiny_archive, on_aws, tmp_path):
+    assert "with --plan" in str(grade_on_aws(eyes, tiny_archive, "--plan", "--yes").exception)
+    words = ("archive", "grade", eyes, "--out", tmp_path / "t.parquet", "--artifact", tiny_archive)
+    assert "Without --on batch-transform, --yes" in str(run(*words, "--yes").exception)
 
 
 @pytest.mark.parametrize(

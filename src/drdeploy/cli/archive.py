@@ -21,6 +21,7 @@ from drdeploy.cli.console import (
     print_line,
     print_note_on_photograph_names,
 )
+from drdeploy.cli.deployment import UnknownPricesOption, YesOption
 from drdeploy.cli.interruption import exit_cleanly_on_interruption
 from drdeploy.cli.options import (
     ArtifactOption,
@@ -113,12 +114,16 @@ def grade(
     role: RoleOption = None,
     prices: PricesOption = None,
     price_region: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--region",
-            help="AWS region whose prices are used. Jobs run in the region of your AWS session.",
+            help="AWS region whose prices are used; by default, the region of your AWS session for "
+            "--on batch-transform, and us-east-1 for --on ray. Jobs run in the region of your AWS "
+            "session.",
         ),
-    ] = "us-east-1",
+    ] = None,
+    yes: YesOption = False,
+    accept_unknown_prices: UnknownPricesOption = False,
     endpoint_url: EndpointUrlOption = None,
     names: NamesOption = False,
     fresh: Annotated[
@@ -131,38 +136,35 @@ def grade(
     The command uses all processors. The table has one row per photograph, with the same columns and
     values as the file that `drdeploy grade --csv` writes. If a photograph cannot be graded, its row
     gives the reason. You may kill the command at any time. If you run it again, it grades only the
-    photographs that have no row yet. The exit status is 1 if a file is not a photograph, or if the
-    folder holds pictures in other formats.
+    photographs that have no row yet. Before a job starts on AWS, the command shows its cost and
+    asks for your approval. The exit status is 1 if a file is not a photograph, or if the folder
+    holds pictures in other formats.
 
     For research use. Not a medical device.
     """
     from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint
     from drdeploy.clinic.archive_grading.costs import InstancePrices
     from drdeploy.clinic.archive_grading.sources import FolderSource, open_photograph_source
-    from drdeploy.hosting.sagemaker import PriceSheet, is_loopback_url, make_boto3_client
+    from drdeploy.hosting.sagemaker import (
+        DEFAULT_REGION,
+        PriceSheet,
+        is_loopback_url,
+        make_boto3_client,
+    )
 
-    if on == "ray" and not plan:
-        refuse_options_without_effect(
-            context,
-            ["instance_type", "prices", "price_region"],
-            why="without --plan, which shows what other machines would cost",
-            remedy="add --plan",
-        )
-    if plan and fresh:
-        raise InvalidInput(
-            "--plan deletes nothing, but --fresh deletes the table of an earlier run",
-            where="--plan --fresh",
-            remedy="Leave out --plan or --fresh",
-        )
+    _refuse_options_for_plan_or_run(context, on, plan=plan, fresh=fresh)
     if not out_file.parent.is_dir():
         raise InvalidInput("The folder does not exist", where=str(out_file.parent))
-    options = TransformOptions(image, instance_count, concurrency, bucket, role)
+    options = TransformOptions(
+        image, instance_count, concurrency, bucket, role, yes, accept_unknown_prices
+    )
     _refuse_options_without_effect(on, options, cluster, runtime)
     s3_url = choose_s3_url(endpoint_url)
     archive = open_photograph_source(source, lambda: make_boto3_client("s3", s3_url))
     is_folder = isinstance(archive, FolderSource)
     naming = PhotographNames.choose_file_names_or_hashes(own=names)
-    paid = InstancePrices(PriceSheet.load(prices), instance_type, price_region)
+    region = price_region or (DEFAULT_REGION if on == "ray" else "")
+    paid = InstancePrices(PriceSheet.load(prices), instance_type, region)
     grader = _ArchiveGrader.load_model(artifact, runtime)
     settings = grader.make_grading_worker_settings(archive.location, s3_url)
     reads_aws = not (is_folder or is_loopback_url(s3_url))
@@ -170,7 +172,7 @@ def grade(
         _RayRun(naming, settings, cluster, paid, read_from_aws=reads_aws)
         if on == "ray"
         else TransformRun.connect(
-            options, artifact, endpoint_url, paid, naming, is_folder=is_folder
+            options, artifact, endpoint_url, paid, naming, is_folder=is_folder, only_plan=plan
         )
     )
     with (
@@ -193,6 +195,8 @@ def grade(
             run.print_plan(planned, is_all=plan, as_json=as_json and plan)
         if plan:
             return
+        if is_open:
+            run.require_approval(checkpoint)
         if is_open or checkpoint.pending_transform_file.exists():
             run.grade_archive(checkpoint, job, grader.columns)
         counts = checkpoint.join_rows(job, grader.columns)
@@ -205,6 +209,31 @@ def grade(
     )
     if counts["failed"] or job.may_miss_photographs:
         raise typer.Exit(1)
+
+
+def _refuse_options_for_plan_or_run(
+    context: typer.Context, on: str, *, plan: bool, fresh: bool
+) -> None:
+    if on == "ray" and not plan:
+        refuse_options_without_effect(
+            context,
+            ["instance_type", "prices", "price_region"],
+            why="without --plan, which shows what other machines would cost",
+            remedy="add --plan",
+        )
+    if plan:
+        refuse_options_without_effect(
+            context,
+            ["yes", "accept_unknown_prices"],
+            why="with --plan, which starts nothing",
+            remedy="omit --plan",
+        )
+    if plan and fresh:
+        raise InvalidInput(
+            "--plan deletes nothing, but --fresh deletes the table of an earlier run",
+            where="--plan --fresh",
+            remedy="Leave out --plan or --fresh",
+        )
 
 
 def _refuse_options_without_effect(
@@ -301,6 +330,9 @@ class _RayRun:
                 remedy="Add --on batch-transform to wait for the job, or --on batch-transform "
                 "--fresh to stop it",
             )
+
+    def require_approval(self, checkpoint: ArchiveCheckpoint) -> None:
+        """Do nothing: Ray runs on machines that the user has already."""
 
     def abandon_earlier_run(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
         """Do nothing: a run with Ray leaves no processes that must be stopped."""

@@ -1,7 +1,6 @@
 """Estimate what AWS charges for grading an archive: instances, S3 requests and data transfer.
 
-A price that no sheet has is never guessed. The estimate then says which price is missing, and how
-to add it.
+A price that no sheet has is never guessed. The estimate then says which price is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class InstancePrices:
     Attributes:
         sheet: The price sheet. S3 prices that it lacks come from the packaged sheet.
         instance_type: The instance type.
-        region: The AWS region.
+        region: The AWS region; empty for the region in which the jobs run.
     """
 
     sheet: PriceSheet
@@ -44,13 +43,6 @@ class InstancePrices:
         except UnknownPrice:
             return PriceSheet.load().other_service(item, self.region)
 
-    def describe_missing_price(self, what: str) -> str:
-        """Return a sentence that says which price is missing, and how to add it."""
-        return (
-            f"no price is known for {what} in {self.region}. `drdeploy prices update --region "
-            f"{self.region}` writes a sheet with AWS's prices; add --prices prices.toml"
-        )
-
 
 @dataclass(frozen=True)
 class ArchiveCost:
@@ -59,12 +51,10 @@ class ArchiveCost:
     Attributes:
         usd: The sum of all known parts, in USD; None if the largest part is not known.
         sentence: The cost and its parts, as text.
-        missing: Why the largest part is not known; empty if it is known.
     """
 
     usd: float | None
     sentence: str
-    missing: str = ""
 
 
 def estimate_reading_cost(
@@ -120,13 +110,11 @@ def estimate_transform_cost(
     """
     try:
         hour = prices.sheet.batch_hour(prices.instance_type, prices.region)
-    except UnknownPrice:
-        missing = prices.describe_missing_price(f"Batch Transform on {prices.instance_type}")
-        return ArchiveCost(None, f"the cost is not known: {missing}", missing)
+    except UnknownPrice as error:
+        return ArchiveCost(None, f"the cost is not known: {error.what}. {error.remedy}")
     rate = f"{hour.usd} USD an hour in {hour.region}, {hour.date}"
     if work_s is None:
-        sentence = f"an instance costs {rate}"
-        return ArchiveCost(None, sentence, "the duration is not known, so the cost is not known")
+        return ArchiveCost(None, f"an instance costs {rate}")
     work_usd = instance_count * hour.usd * work_s / SECONDS_PER_HOUR
     requests_usd, requests = _price_s3_requests(
         2 * photographs, photographs * (1 + is_uploaded), prices
@@ -147,7 +135,7 @@ def _price_s3_requests(reads: int, writes: int, prices: InstancePrices) -> tuple
         )
     except UnknownPrice as error:
         return None, f"S3 requests are not included: {error.what}"
-    return usd, f"{usd:.2f} USD for S3 requests"
+    return usd, f"{usd:.2f} USD for S3 requests in {prices.region}"
 
 
 def format_size(size_bytes: float) -> str:
