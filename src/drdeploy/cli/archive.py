@@ -184,11 +184,12 @@ def grade(
         if fresh:
             run.abandon_earlier_run(checkpoint, grader.columns)
             checkpoint.discard_earlier_run()
-        job = checkpoint.prepare_job(
-            archive,
-            grader.make_archive_settings(archive.location, run.description_of_photograph_names),
-            show_paths=names,
-        )
+        with err.status("Listing the photographs"):
+            job = checkpoint.prepare_job(
+                archive,
+                grader.make_archive_settings(archive.location, run.description_of_photograph_names),
+                show_paths=names,
+            )
         is_open = checkpoint.count_finished_photographs(job) < job.photographs
         if plan or is_open:
             planned = ArchivePlan.measure(checkpoint, job, settings)
@@ -199,7 +200,8 @@ def grade(
             run.require_approval(checkpoint)
         if is_open or checkpoint.pending_transform_file.exists():
             run.grade_archive(checkpoint, job, grader.columns)
-        counts = checkpoint.join_rows(job, grader.columns)
+        with err.status("Writing the table"):
+            counts = checkpoint.join_rows(job, grader.columns)
         checkpoint.delete_checkpoint_folder()
     _print_result_of_archive(out_file, job, counts, as_json=as_json)
     by_address = not is_folder and on == "batch-transform"
