@@ -3,6 +3,7 @@
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -152,3 +153,15 @@ def test_a_user_without_a_home_is_told_so(monkeypatch):
     monkeypatch.setattr("drdeploy.photograph_names.Path.home", no_home)
     with pytest.raises(InvalidInput, match="no home folder"):
         PhotographNames.with_user_key({})
+
+
+def test_a_photograph_in_s3_is_named_by_its_content_or_by_its_address(monkeypatch, tmp_path):
+    names = PhotographNames(b"k" * 32)
+    uri = "s3://eyes/Garcia.jpg"
+    by_address = names.name_of_s3_object(uri)
+    monkeypatch.chdir(tmp_path)
+    assert names.name_of_s3_object(uri) == by_address  # wherever the command runs
+    by_content = names.name_of_s3_object(uri, "ab" * 32)
+    assert by_content == names.name_of_photograph(Path("a.jpg"), "a.jpg", "ab" * 32)
+    assert by_content != by_address
+    assert OWN_NAMES.name_of_s3_object(uri) == uri

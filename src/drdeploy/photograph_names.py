@@ -5,7 +5,8 @@ The digits come from the HMAC-SHA256 (RFC 2104) of the file's content under a ra
 same key, a photograph has the same name in all results, even if its file is renamed. Without the
 key, nobody can find out which photograph or patient a name belongs to.
 
-If a file cannot be read, its absolute path is hashed instead of its content. A capture session or a
+If a file cannot be read, its absolute path is hashed instead of its content. If a photograph in S3
+is not read by this machine, its ``s3://`` address is hashed. A capture session or a
 patient in a table of labels is called ``group-`` followed by twelve hexadecimal digits (48 bits).
 Two photographs could get the same name by chance. Among 100,000 photographs, the probability that
 any two share a name is one in 56,000. Among a million photographs, it is one in 560.
@@ -102,6 +103,19 @@ class PhotographNames:
         if sha256:
             return self._make_hashed_name("photo", "content", sha256.encode())
         return self._make_hashed_name("photo", "path", os.fsencode(os.path.abspath(file)))  # noqa: PTH100 - links stay
+
+    def name_of_s3_object(self, uri: str, sha256: str = "") -> str:
+        """Return the name of a photograph in S3.
+
+        Args:
+            uri: The ``s3://`` URI of the photograph, which is returned if photographs are named by
+                file names.
+            sha256: SHA-256 of the photograph's content. If it is empty, because this machine has
+                not read the photograph, the URI is hashed instead of the content.
+        """
+        if sha256:
+            return self.name_of_photograph(Path(), uri, sha256)
+        return self.name_of_table_entry("photo", uri)
 
     def name_of_table_entry(self, kind: Named, text: str) -> str:
         """Return the name for a photograph, a session or a patient in a table.

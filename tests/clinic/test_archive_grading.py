@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 from photographs import photograph
@@ -22,17 +23,35 @@ if find_spec("ray") is None and os.environ.get("CI") != "true":
 import pyarrow.parquet as pq
 
 from drdeploy.cli.app import build_app
-from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveSettings
+from drdeploy.cli.archive import _RayRun
+from drdeploy.cli.archive_plan import ArchivePlan, RayWorkers
+from drdeploy.clinic.archive_grading import planning
+from drdeploy.clinic.archive_grading.checkpoint import (
+    ArchiveCheckpoint,
+    ArchiveJob,
+    ArchiveSettings,
+)
+from drdeploy.clinic.archive_grading.costs import InstancePrices, estimate_reading_cost
 from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_photographs_at_places
-from drdeploy.clinic.archive_grading.planning import WORKER_EFFICIENCY, MeasuredPhotographs
+from drdeploy.clinic.archive_grading.planning import (
+    WORKER_EFFICIENCY,
+    ArchiveSample,
+    MeasuredPhotographs,
+)
 from drdeploy.clinic.archive_grading.ray_job import ENDED_WORKER, RayArchiveJob
 from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
-from drdeploy.clinic.archive_grading.sources import ManifestSource, open_photograph_source
+from drdeploy.clinic.archive_grading.sources import (
+    ArchivedPhotograph,
+    ManifestSource,
+    open_photograph_source,
+)
 from drdeploy.clinic.graded_rows import list_columns_of_model
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import ClinicError, InvalidInput
 from drdeploy.grader.artifacts import pack_archive
 from drdeploy.grader.inference import InferenceService
-from drdeploy.photograph_names import PhotographNames
+from drdeploy.hosting.container_engine import find_free_port
+from drdeploy.hosting.sagemaker import PriceSheet
+from drdeploy.photograph_names import OWN_NAMES, PhotographNames
 
 NO_S3 = None
 KILLER = "killer.jpg"
@@ -284,6 +303,68 @@ def test_a_source_is_refused_with_its_reason(tmp_path):
     assert not (tmp_path / "t.parquet.parts").exists()
 
 
+def test_an_address_without_a_cluster_is_an_error_at_once(eyes, model, tmp_path):
+    address = f"127.0.0.1:{find_free_port()}"
+    table = tmp_path / "t.parquet"
+    words = ("archive", "grade", eyes, "--out", table, "--artifact", model, "--cluster", address)
+    for more in ((), ("--plan",)):
+        result = run_command(*words, *more)
+        assert isinstance(result.exception, ClinicError)
+        assert "No Ray cluster answers at this address: Connection refused" in str(result.exception)
+        assert f"joining the Ray cluster at {address}" in result.stderr
+        assert "photographs" not in result.stderr  # nothing was listed or graded meanwhile
+
+
+@pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "10.0.0.1", "10.0.0.1:head", ":6379"])
+def test_an_address_of_a_cluster_that_has_no_host_and_port_is_refused(address):
+    with pytest.raises(InvalidInput, match="has the form HOST:PORT"), start_or_join_ray(address, 0):
+        pass
+
+
+def test_ray_gives_up_soon_at_an_address_where_another_program_listens():
+    code = """if True:
+    import os, socket, sys
+    from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
+    from drdeploy.errors import ClinicError
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        try:
+            with start_or_join_ray(f"127.0.0.1:{server.getsockname()[1]}", 0):
+                pass
+        except ClinicError as error:
+            print(error)
+    """
+    quick = (
+        "RAY_gcs_rpc_server_connect_timeout_s",
+        "RAY_py_gcs_connect_timeout_s",
+        "RAY_gcs_server_request_timeout_seconds",
+    )
+    environ = os.environ | dict.fromkeys(quick, "1")
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=240,
+        check=False,
+    )  # fmt: skip
+    assert "The Ray cluster cannot be joined" in ended.stdout, ended.stderr
+    assert ended.stderr.count("Failed to get cluster ID") == 2  # Ray itself would try 20 times
+
+
+def test_a_node_whose_processors_are_busy_is_named_while_the_run_waits(
+    ray, eyes, model, grader, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("drdeploy.clinic.archive_grading.ray_job.REPORT_WAIT_S", 0)
+    said = []
+    with ArchiveCheckpoint.open(tmp_path / "t.parquet") as checkpoint:
+        job = checkpoint.prepare_job(
+            open_photograph_source(str(eyes), NO_S3), archive_settings(eyes, grader),
+            show_paths=False,
+        )  # fmt: skip
+        RayArchiveJob(
+            ray, checkpoint, list_columns_of_model(grader), PhotographNames.with_user_key(),
+            worker_settings(model, eyes), report_state=said.append,
+        ).grade_archive_on_ray(job, lambda _: None)  # fmt: skip
+    assert len(said) == 1
+    assert "has not loaded the model yet" in said[0]
+
+
 def test_a_worker_keeps_no_extracted_model_that_would_stay_when_it_is_killed(
     eyes, tmp_path, monkeypatch
 ):
@@ -305,6 +386,135 @@ def test_a_plan_grades_a_sample_and_nothing_else(eyes, model, tmp_path):
     assert (plan["photographs"], plan["finished"], plan["cost_usd"]) == (9, 0, 0)
     assert plan["notes"] == ["1 file that is no picture is left out: .csv"]
     assert not table.exists()
+
+
+def test_the_sample_of_a_plan_comes_from_every_folder_and_is_the_same_each_time(
+    eyes, grader, tmp_path
+):
+    places = [f"/{folder}/{number}.jpg" for folder in "abcdef" for number in range(20)]
+    source = SimpleNamespace(
+        location="/", iterate_photographs=lambda _: [ArchivedPhotograph(one, 9) for one in places]
+    )
+    samples = []
+    for name in ("t", "u"):
+        with ArchiveCheckpoint.open(tmp_path / f"{name}.parquet") as checkpoint:
+            job = checkpoint.prepare_job(source, archive_settings(eyes, grader), show_paths=False)
+            samples.append([one.place for one in checkpoint.sample_photographs(job, 12)])
+            assert len(checkpoint.sample_photographs(job, 200)) == len(places)
+    assert samples[0] == samples[1]
+    assert len(set(samples[0])) == 12
+    assert len({place[1] for place in samples[0]}) > 3
+
+
+def test_files_that_cannot_be_graded_do_not_shorten_the_time_of_a_photograph(
+    eyes, model, monkeypatch
+):
+    ticks = iter(range(100))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
+    broken, good = str(eyes / "text.jpg"), [str(eyes / f"{number}.jpg") for number in range(3)]
+    settings = worker_settings(model, eyes)
+
+    def grade(places, _settings):
+        for _ in range(0 if places == [broken] else 5):  # a photograph takes six ticks
+            next(ticks)
+        return grade_photographs_at_places(places, settings)
+
+    monkeypatch.setattr(planning, "grade_photographs_at_places", grade)
+    sample = planning.measure_photographs([broken, *good, broken], [], settings)
+    assert (sample.measured.seconds, sample.measured.measured, sample.failed) == (6, 3, 2)
+    assert planning.measure_photographs([broken], [], settings).measured is None
+
+
+def test_a_plan_says_how_many_of_its_sample_could_not_be_graded(eyes, model, tmp_path):
+    words = ("archive", "grade", eyes, "--out", tmp_path / "t.parquet", "--artifact", model)
+    said = run_command(*words, "--plan").stderr
+    assert "measured here on 8 drawn at random; 1 more could not be graded, and does not" in said
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.jpg").write_text("no photograph")
+    words = (*words[:2], tmp_path / "broken", "--out", tmp_path / "u.parquet", *words[5:])
+    result = run_command(*words, "--plan", "--json")
+    plan = json.loads(result.stdout)
+    assert (plan["seconds_per_photograph"], plan["sample_failed"]) == (None, 1)
+    assert (plan["expected_s"], plan["projected"]) == (None, [])
+    assert "none of 1 photographs drawn at random can be graded" in result.stderr
+
+
+def plan_of(*, photographs, size_bytes):
+    job = ArchiveJob("id", None, photographs, size_bytes, photographs, 64)
+    return ArchivePlan(job, 0, ArchiveSample(MeasuredPhotographs(0.5, 1e5, 12)))
+
+
+S3_COSTS = (
+    "0.40 USD for S3 requests in us-east-1; outside the bucket's region, sending 300.0 GB out of "
+    "S3 costs more, but no sheet has a price for S3 transfer out"
+)
+
+
+@pytest.mark.parametrize(
+    ("workers", "usd", "sentence"),
+    [
+        (RayWorkers(2, None, read_from_aws=False), 0.0, "no cost beyond this machine"),
+        (
+            RayWorkers(2, None, read_from_aws=True),
+            0.4,
+            S3_COSTS,
+        ),
+        (
+            RayWorkers(2, "10.0.0.1:6379", read_from_aws=False),
+            None,
+            "what the machines of the cluster cost is not known",
+        ),
+    ],
+)
+def test_a_plan_prices_what_s3_charges_and_not_what_it_cannot_know(workers, usd, sentence):
+    prices = InstancePrices(PriceSheet.load(), "ml.m5.large", "us-east-1")
+    plan = plan_of(photographs=1_000_000, size_bytes=300_000_000_000)
+    found, said = workers.estimate_cost(plan, prices)
+    assert found == (usd if usd is None else pytest.approx(usd))
+    assert said == sentence
+
+
+def test_a_sheet_may_have_the_price_of_data_that_leaves_s3(tmp_path):
+    (tmp_path / "own.toml").write_text(
+        '[[other_service]]\nregion = "us-east-1"\ndate = "2026-09"\nsource = "a test"\n'
+        'usd_per_gb = { "S3 transfer out" = 0.5 }\n'
+    )
+    prices = InstancePrices(PriceSheet.load(tmp_path / "own.toml"), "ml.m5.large", "us-east-1")
+    sentence = estimate_reading_cost(1000, 2e9, prices).sentence
+    assert "sending 2.0 GB out of S3 costs about 1.00 USD more" in sentence
+    assert "costs 0.5 USD a GB more" in estimate_reading_cost(1000, None, prices).sentence
+
+
+def test_a_region_without_prices_of_s3_is_said():
+    prices = InstancePrices(PriceSheet.load(), "ml.m5.large", "eu-west-1")
+    cost = estimate_reading_cost(1000, 2e9, prices)
+    assert cost.usd is None
+    assert "S3 requests are not included: No price is known for S3 read request" in cost.sentence
+
+
+def test_the_plan_of_a_cluster_counts_the_processors_of_the_cluster(model, eyes, capsys):
+    prices = InstancePrices(PriceSheet.load(), "ml.m5.large", "us-east-1")
+    run = _RayRun(OWN_NAMES, worker_settings(model, eyes), "10.0.0.1:6379", prices, False)
+    run._ray_of_cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": 40.0})
+    run.print_plan(plan_of(photographs=3600, size_bytes=30_000), is_all=True, as_json=True)
+    said = capsys.readouterr()
+    plan = json.loads(said.out)
+    expected_s = 3600 * 0.5 / (40 * WORKER_EFFICIENCY)
+    assert (plan["workers"], plan["cost_usd"]) == (40, None)
+    assert plan["expected_s"] == pytest.approx(expected_s)
+    assert "3,600 photographs, 30 kB on 40 processes of the cluster 10.0.0.1:6379" in said.err
+    assert "so about 50 s on processors as fast as those here" in said.err
+
+
+def test_the_price_of_a_million_photographs_in_s3_has_their_requests(model, eyes, capsys):
+    prices = InstancePrices(PriceSheet.load(), "ml.m5.large", "us-east-1")
+    usd = {}
+    for in_s3 in (False, True):
+        run = _RayRun(OWN_NAMES, worker_settings(model, eyes), None, prices, in_s3)
+        run.print_plan(plan_of(photographs=9, size_bytes=9), is_all=True, as_json=True)
+        plan = json.loads(capsys.readouterr().out)
+        usd[in_s3] = plan["projected"][0]["cost_usd_per_million"]
+    assert usd[True] - usd[False] == pytest.approx(0.4)
 
 
 def test_nodes_are_limited_by_processors_by_reading_or_by_the_table():

@@ -21,12 +21,24 @@ if find_spec("pyarrow") is None and os.environ.get("CI") != "true":
 import pyarrow.parquet as pq
 
 from drdeploy.cli.app import build_app
-from drdeploy.cli.archive_plan import ArchivePlan, InstancePrices, print_transform_plan
+from drdeploy.cli.archive_plan import ArchivePlan, print_transform_plan
 from drdeploy.clinic.archive_grading.checkpoint import ArchiveJob, Shard
-from drdeploy.clinic.archive_grading.planning import MeasuredPhotographs
+from drdeploy.clinic.archive_grading.costs import InstancePrices
+from drdeploy.clinic.archive_grading.grading import (
+    WorkerSettings,
+    grade_photographs_at_places,
+    read_graded_files,
+)
+from drdeploy.clinic.archive_grading.planning import ArchiveSample, MeasuredPhotographs
 from drdeploy.clinic.archive_grading.sources import ArchivedPhotograph
 from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob
-from drdeploy.errors import ClinicError, InvalidInput
+from drdeploy.errors import (
+    ClinicError,
+    DrdeployError,
+    InvalidInput,
+    PlanDeclined,
+    UnknownPrice,
+)
 from drdeploy.hosting.sagemaker import BatchTransform, PriceSheet
 from drdeploy.photograph_names import OWN_NAMES, PhotographNames
 
@@ -228,6 +240,79 @@ def test_a_manifest_in_s3_is_graded_where_its_objects_lie(local_url, tiny_archiv
     assert all(row["image"].startswith("photo-") for row in hashed)
 
 
+def list_names(*words):
+    return {
+        one["file"].rpartition("/")[2]: one["name"]
+        for one in json.loads(run("names", *words, "--json").stdout)["photographs"]
+    }
+
+
+def test_photographs_in_s3_can_be_found_by_the_names_of_every_result(
+    local_url, tiny_archive, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("DRDEPLOY_ENDPOINT_URL", local_url)
+    s3 = Aws.at(local_url).s3
+    s3.create_bucket(Bucket="found-eyes")
+    contents = {"a.jpg": CONTENTS["0.jpg"], "b.jpg": CONTENTS["1.jpg"]}
+    for name, content in contents.items():
+        s3.put_object(Bucket="found-eyes", Key=f"day/{name}", Body=content)
+    source = "s3://found-eyes/day/"
+    manifest = tmp_path / "day.manifest"
+    manifest.write_text(json.dumps([{"prefix": source}, *contents, "absent.jpg"]))
+
+    table = tmp_path / "t.parquet"
+    done = run(*transform(source, table, tiny_archive, local_url))
+    assert "`drdeploy names SOURCE --by-address` lists the file" in " ".join(done.stderr.split())
+    by_address = list_names(source, "--by-address")
+    assert set(read_rows(table)) == set(by_address.values())
+    listed = list_names(manifest, "--by-address")
+    assert {name: listed[name] for name in contents} == by_address
+
+    done = run("batch", "run", source, "--artifact", tiny_archive, "--json")
+    assert "names s3://BUCKET/FOLDER/ --by-address`" in " ".join(done.stderr.split())
+    rows = json.loads(done.stdout)["results"]
+    assert [row["image"] for row in rows] == [by_address[name] for name in contents]
+
+    # With Ray, a worker reads each photograph.
+    by_content = list_names(manifest)
+    settings = WorkerSettings(str(tiny_archive), None, "", local_url, None)
+    naming = PhotographNames.with_user_key()
+    graded = read_graded_files(
+        grade_photographs_at_places([f"{source}{name}" for name in by_content], settings)
+    )
+    named = [row.image for one in graded for row in one.make_rows_with_file_name(naming)]
+    assert named == list(by_content.values())
+    assert by_content["a.jpg"] != by_address["a.jpg"]
+    assert by_content["absent.jpg"] == listed["absent.jpg"]  # nothing to read
+    (tmp_path / "a.jpg").write_bytes(contents["a.jpg"])
+    assert list_names(tmp_path / "a.jpg")["a.jpg"] == by_content["a.jpg"]
+
+
+def test_a_file_too_large_to_be_graded_is_found_by_the_name_of_its_row(eyes, monkeypatch):
+    import drdeploy.grader.photograph_files as files
+
+    monkeypatch.setattr(files, "LOCAL_FILE_LIMITS", SimpleNamespace(max_bytes=10))
+    file = eyes / "0.jpg"
+    named = list_names(file)["0.jpg"]
+    assert named == PhotographNames.with_user_key().name_of_photograph(file, str(file))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("s3://no-such-bucket/",), "NoSuchBucket"),
+        (("s3://named-eyes/none/",), "There is no photograph"),
+        (("s3://named-eyes/", ".", "--by-address"), "is a file or folder of this machine"),
+    ],
+)
+def test_names_refuses_what_it_cannot_list(words, reason, local_url, monkeypatch):
+    monkeypatch.setenv("DRDEPLOY_ENDPOINT_URL", local_url)
+    Aws.at(local_url).s3.create_bucket(Bucket="named-eyes")
+    refused = run("names", *words)
+    assert isinstance(refused.exception, DrdeployError)
+    assert reason in str(refused.exception)
+
+
 def test_a_plan_sends_nothing(local_url, tiny_archive, eyes, tmp_path):
     jobs, objects = list_jobs(local_url), list_objects(local_url)
     done = run(
@@ -240,12 +325,16 @@ def test_a_plan_sends_nothing(local_url, tiny_archive, eyes, tmp_path):
 
 def test_the_plan_of_a_job_on_aws_prices_the_work_and_not_the_start(capsys):
     job = ArchiveJob("id", None, 3600, 0, 0, 100)
-    plan = ArchivePlan(job, 0, MeasuredPhotographs(1.0, 1e5, 9))
+    plan = ArchivePlan(job, 0, ArchiveSample(MeasuredPhotographs(1.0, 1e5, 9)))
     prices = InstancePrices(PriceSheet.load(ASSUMED), "ml.m5.xlarge", "us-east-1")
-    print_transform_plan(plan, 1, prices, is_local=False, as_json=True)
+    print_transform_plan(plan, 1, prices, is_local=False, is_uploaded=True, as_json=True)
     said = capsys.readouterr()
-    # Four vCPUs at 0.9 of one thread each; an hour of the instance costs 0.23 USD.
-    assert json.loads(said.out)["cost_usd"] == pytest.approx(3600 / (4 * 0.9) / 3600 * 0.23)
+    # Four vCPUs at 0.9 of one thread each; an hour of the instance costs 0.23 USD. The uploads and
+    # the answers are written at 0.000005 USD, and read at 0.0000004 USD.
+    requests_usd = 3600 * (2 * 5e-6 + 2 * 4e-7)
+    expected_usd = 3600 / (4 * 0.9) / 3600 * 0.23 + requests_usd
+    assert json.loads(said.out)["cost_usd"] == pytest.approx(expected_usd)
+    assert "0.04 USD for S3 requests" in said.err
     assert "after a start of some minutes, which costs nothing" in " ".join(said.err.split())
 
 
@@ -323,6 +412,98 @@ def test_photographs_in_several_buckets_are_refused(tmp_path):
             SimpleNamespace(shard_photographs=2), SimpleNamespace(bucket="answers"), print
         )
     assert not listed.pending_transform_file.exists()
+
+
+class SentToAws(Exception):
+    """The first request of a run that would have been sent to AWS."""
+
+
+ON_AWS = (
+    *("--on", "batch-transform", "--bucket", "eyes", "--role", "arn:aws:iam::1:role/r"),
+    *("--image", "1.dkr.ecr.us-east-1.amazonaws.com/drdeploy:lean"),
+)
+
+
+@pytest.fixture
+def on_aws(monkeypatch):
+    """AWS, which must not get a request."""
+
+    def connect(*_arguments, **_options):
+        raise SentToAws
+
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("DRDEPLOY_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr("drdeploy.hosting.sagemaker.client.Hosting.connect", connect)
+
+
+def grade_on_aws(eyes, tiny_archive, *more, answer=None):
+    table = eyes.parent / "t.parquet"
+    words = ("archive", "grade", eyes, "--out", table, "--artifact", tiny_archive, *ON_AWS, *more)
+    return CliRunner().invoke(build_app(), [str(word) for word in words], input=answer)
+
+
+def test_no_job_starts_on_aws_without_approval(on_aws, eyes, tiny_archive):
+    for answer in ("n\n", ""):  # and if nobody can answer
+        declined = grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, answer=answer)
+        assert isinstance(declined.exception, PlanDeclined), declined.output
+        assert "for instances at 0.115 USD an hour in us-east-1" in declined.stderr
+        assert "Start the job?" in declined.stderr
+    # The example photographs were only graded here.
+    assert not (eyes.parent / "t.parquet.parts" / "transform.json").exists()
+
+
+def test_an_approved_job_starts_on_aws(on_aws, eyes, tiny_archive):
+    asked = grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, answer="y\n")
+    assert isinstance(asked.exception, SentToAws)
+    approved = grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, "--yes")
+    assert isinstance(approved.exception, SentToAws)
+    assert "Start the job?" not in approved.stderr
+
+
+def test_someone_who_declines_is_told_that_an_earlier_job_continues(
+    on_aws, eyes, tiny_archive, tmp_path
+):
+    grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, answer="n\n")
+    (tmp_path / "t.parquet.parts" / "transform.json").write_text("{}")
+    declined = grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, answer="n\n")
+    assert "the job of the earlier run continues, and --fresh stops it" in str(declined.exception)
+
+
+def test_a_job_on_aws_whose_price_is_not_known_is_refused_in_a_few_words(
+    on_aws, eyes, tiny_archive, tmp_path
+):
+    (tmp_path / "t.parquet").write_bytes(b"a table")
+    for more in ((), ("--yes",), ("--fresh",)):
+        refused = grade_on_aws(eyes, tiny_archive, *more)
+        assert isinstance(refused.exception, UnknownPrice)
+        assert "No price is known for batch transform ml.m5.large in us-east-1" in str(
+            refused.exception
+        )
+        assert "--accept-unknown-prices" in refused.exception.remedy
+        assert len(refused.exception.remedy) < 250
+    assert (tmp_path / "t.parquet").exists()  # refused before --fresh deletes
+    (tmp_path / "t.parquet").unlink()
+    accepted = grade_on_aws(eyes, tiny_archive, "--yes", "--accept-unknown-prices")
+    assert isinstance(accepted.exception, SentToAws)
+    plan = grade_on_aws(eyes, tiny_archive, "--plan", "--json")
+    assert json.loads(plan.stdout)["cost_usd"] is None
+    assert "the cost is not known: No price is known for batch transform" in plan.stderr
+
+
+def test_a_plan_uses_the_prices_of_the_region_of_the_jobs(on_aws, eyes, tiny_archive, monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    plan = grade_on_aws(eyes, tiny_archive, "--plan", "--prices", ASSUMED)
+    assert "No price is known for batch transform ml.m5.large in eu-west-1" in plan.stderr
+    plan = grade_on_aws(
+        eyes, tiny_archive, "--plan", "--prices", ASSUMED, "--region", "us-east-1", "--json"
+    )
+    assert json.loads(plan.stdout)["cost_usd"] > 0
+
+
+def test_approval_without_a_paid_job_is_refused(eyes, tiny_archive, on_aws, tmp_path):
+    assert "with --plan" in str(grade_on_aws(eyes, tiny_archive, "--plan", "--yes").exception)
+    words = ("archive", "grade", eyes, "--out", tmp_path / "t.parquet", "--artifact", tiny_archive)
+    assert "Without --on batch-transform, --yes" in str(run(*words, "--yes").exception)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from drdeploy.cli.archive_plan import ArchivePlan, InstancePrices, print_ray_plan
+from drdeploy.cli.archive_plan import ArchivePlan, RayWorkers, print_ray_plan
 from drdeploy.cli.archive_progress import grading_progress
 from drdeploy.cli.archive_transform import TransformOptions, TransformRun
 from drdeploy.cli.batch_jobs import BucketOption, ConcurrencyOption, RoleOption
@@ -20,6 +21,7 @@ from drdeploy.cli.console import (
     print_line,
     print_note_on_photograph_names,
 )
+from drdeploy.cli.deployment import UnknownPricesOption, YesOption
 from drdeploy.cli.interruption import exit_cleanly_on_interruption
 from drdeploy.cli.options import (
     ArtifactOption,
@@ -28,6 +30,7 @@ from drdeploy.cli.options import (
     NamesOption,
     PricesOption,
     RuntimeOption,
+    choose_s3_url,
     refuse_options_without_effect,
 )
 from drdeploy.errors import InvalidInput
@@ -35,7 +38,11 @@ from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.photograph_names import PhotographNames
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
     from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveJob
+    from drdeploy.clinic.archive_grading.costs import InstancePrices
     from drdeploy.clinic.archive_grading.grading import WorkerSettings
     from drdeploy.clinic.graded_rows import RowColumns
     from drdeploy.grader.artifacts import ModelArtifact
@@ -107,12 +114,16 @@ def grade(
     role: RoleOption = None,
     prices: PricesOption = None,
     price_region: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--region",
-            help="AWS region whose prices are used. Jobs run in the region of your AWS session.",
+            help="AWS region whose prices are used; by default, the region of your AWS session for "
+            "--on batch-transform, and us-east-1 for --on ray. Jobs run in the region of your AWS "
+            "session.",
         ),
-    ] = "us-east-1",
+    ] = None,
+    yes: YesOption = False,
+    accept_unknown_prices: UnknownPricesOption = False,
     endpoint_url: EndpointUrlOption = None,
     names: NamesOption = False,
     fresh: Annotated[
@@ -125,15 +136,86 @@ def grade(
     The command uses all processors. The table has one row per photograph, with the same columns and
     values as the file that `drdeploy grade --csv` writes. If a photograph cannot be graded, its row
     gives the reason. You may kill the command at any time. If you run it again, it grades only the
-    photographs that have no row yet. The exit status is 1 if a file is not a photograph, or if the
-    folder holds pictures in other formats.
+    photographs that have no row yet. Before a job starts on AWS, the command shows its cost and
+    asks for your approval. The exit status is 1 if a file is not a photograph, or if the folder
+    holds pictures in other formats.
 
     For research use. Not a medical device.
     """
     from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint
+    from drdeploy.clinic.archive_grading.costs import InstancePrices
     from drdeploy.clinic.archive_grading.sources import FolderSource, open_photograph_source
-    from drdeploy.hosting.sagemaker import PriceSheet, make_boto3_client
+    from drdeploy.hosting.sagemaker import (
+        DEFAULT_REGION,
+        PriceSheet,
+        is_loopback_url,
+        make_boto3_client,
+    )
 
+    _refuse_options_for_plan_or_run(context, on, plan=plan, fresh=fresh)
+    if not out_file.parent.is_dir():
+        raise InvalidInput("The folder does not exist", where=str(out_file.parent))
+    options = TransformOptions(
+        image, instance_count, concurrency, bucket, role, yes, accept_unknown_prices
+    )
+    _refuse_options_without_effect(on, options, cluster, runtime)
+    s3_url = choose_s3_url(endpoint_url)
+    archive = open_photograph_source(source, lambda: make_boto3_client("s3", s3_url))
+    is_folder = isinstance(archive, FolderSource)
+    naming = PhotographNames.choose_file_names_or_hashes(own=names)
+    region = price_region or (DEFAULT_REGION if on == "ray" else "")
+    paid = InstancePrices(PriceSheet.load(prices), instance_type, region)
+    grader = _ArchiveGrader.load_model(artifact, runtime)
+    settings = grader.make_grading_worker_settings(archive.location, s3_url)
+    reads_aws = not (is_folder or is_loopback_url(s3_url))
+    run = (
+        _RayRun(naming, settings, cluster, paid, read_from_aws=reads_aws)
+        if on == "ray"
+        else TransformRun.connect(
+            options, artifact, endpoint_url, paid, naming, is_folder=is_folder, only_plan=plan
+        )
+    )
+    with (
+        exit_cleanly_on_interruption(run.advice),
+        ArchiveCheckpoint.open(out_file) as checkpoint,
+        run.joined(),
+    ):
+        run.check_earlier_run(checkpoint)
+        if fresh:
+            run.abandon_earlier_run(checkpoint, grader.columns)
+            checkpoint.discard_earlier_run()
+        with err.status("Listing the photographs"):
+            job = checkpoint.prepare_job(
+                archive,
+                grader.make_archive_settings(archive.location, run.description_of_photograph_names),
+                show_paths=names,
+            )
+        is_open = checkpoint.count_finished_photographs(job) < job.photographs
+        if plan or is_open:
+            planned = ArchivePlan.measure(checkpoint, job, settings)
+            run.print_plan(planned, is_all=plan, as_json=as_json and plan)
+        if plan:
+            return
+        if is_open:
+            run.require_approval(checkpoint)
+        if is_open or checkpoint.pending_transform_file.exists():
+            run.grade_archive(checkpoint, job, grader.columns)
+        with err.status("Writing the table"):
+            counts = checkpoint.join_rows(job, grader.columns)
+        checkpoint.delete_checkpoint_folder()
+    _print_result_of_archive(out_file, job, counts, as_json=as_json)
+    by_address = not is_folder and on == "batch-transform"
+    print_note_on_photograph_names(
+        own=names,
+        source="FOLDER" if is_folder else f"SOURCE{' --by-address' if by_address else ''}",
+    )
+    if counts["failed"] or job.may_miss_photographs:
+        raise typer.Exit(1)
+
+
+def _refuse_options_for_plan_or_run(
+    context: typer.Context, on: str, *, plan: bool, fresh: bool
+) -> None:
     if on == "ray" and not plan:
         refuse_options_without_effect(
             context,
@@ -141,56 +223,19 @@ def grade(
             why="without --plan, which shows what other machines would cost",
             remedy="add --plan",
         )
+    if plan:
+        refuse_options_without_effect(
+            context,
+            ["yes", "accept_unknown_prices"],
+            why="with --plan, which starts nothing",
+            remedy="omit --plan",
+        )
     if plan and fresh:
         raise InvalidInput(
             "--plan deletes nothing, but --fresh deletes the table of an earlier run",
             where="--plan --fresh",
             remedy="Leave out --plan or --fresh",
         )
-    if not out_file.parent.is_dir():
-        raise InvalidInput("The folder does not exist", where=str(out_file.parent))
-    options = TransformOptions(image, instance_count, concurrency, bucket, role)
-    _refuse_options_without_effect(on, options, cluster, runtime)
-    s3_url = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or (
-        os.environ.get("AWS_ENDPOINT_URL")
-    )  # fmt: skip
-    archive = open_photograph_source(source, lambda: make_boto3_client("s3", s3_url))
-    is_folder = isinstance(archive, FolderSource)
-    naming = PhotographNames.choose_file_names_or_hashes(own=names)
-    paid = InstancePrices(PriceSheet.load(prices), instance_type, price_region)
-    grader = _ArchiveGrader.load_model(artifact, runtime)
-    settings = grader.make_grading_worker_settings(archive.location, s3_url)
-    run = (
-        _RayRun(naming, settings, cluster, paid)
-        if on == "ray"
-        else TransformRun.connect(
-            options, artifact, endpoint_url, paid, naming, is_folder=is_folder
-        )
-    )
-    with exit_cleanly_on_interruption(run.advice), ArchiveCheckpoint.open(out_file) as checkpoint:
-        run.check_earlier_run(checkpoint)
-        if fresh:
-            run.abandon_earlier_run(checkpoint, grader.columns)
-            checkpoint.discard_earlier_run()
-        job = checkpoint.prepare_job(
-            archive,
-            grader.make_archive_settings(archive.location, run.description_of_photograph_names),
-            show_paths=names,
-        )
-        is_open = checkpoint.count_finished_photographs(job) < job.photographs
-        if plan or is_open:
-            planned = ArchivePlan.measure(checkpoint, job, settings)
-            run.print_plan(planned, is_all=plan, as_json=as_json and plan)
-        if plan:
-            return
-        if is_open or checkpoint.pending_transform_file.exists():
-            run.grade_archive(checkpoint, job, grader.columns)
-        counts = checkpoint.join_rows(job, grader.columns)
-        checkpoint.delete_checkpoint_folder()
-    _print_result_of_archive(out_file, job, counts, as_json=as_json)
-    print_note_on_photograph_names(own=names)
-    if counts["failed"] or job.may_miss_photographs:
-        raise typer.Exit(1)
 
 
 def _refuse_options_without_effect(
@@ -249,7 +294,7 @@ class _ArchiveGrader:
         return WorkerSettings(str(self.path), self.runtime, folder, endpoint_url, None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _RayRun:
     """A run that grades with Ray, on this machine or on a cluster."""
 
@@ -257,8 +302,22 @@ class _RayRun:
     settings: WorkerSettings
     cluster: str | None
     prices: InstancePrices
+    read_from_aws: bool
+    _ray_of_cluster: Any = None
 
     advice = "run the same command again to continue"
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Join the cluster, if one is named, before the archive is listed and a sample graded."""
+        from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
+
+        if self.cluster is None:
+            yield
+            return
+        print_line(f"joining the Ray cluster at {self.cluster}", to=err)
+        with start_or_join_ray(self.cluster, 0) as self._ray_of_cluster:
+            yield
 
     @property
     def description_of_photograph_names(self) -> str:
@@ -274,27 +333,45 @@ class _RayRun:
                 "--fresh to stop it",
             )
 
+    def require_approval(self, checkpoint: ArchiveCheckpoint) -> None:
+        """Do nothing: Ray runs on machines that the user has already."""
+
     def abandon_earlier_run(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
         """Do nothing: a run with Ray leaves no processes that must be stopped."""
 
     def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
-        print_ray_plan(plan, self.cluster, self.prices, with_projection=is_all, as_json=as_json)
+        from drdeploy.clinic.archive_grading.ray_session import count_workers
+        from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
+
+        number = (
+            choose_thread_count() if self.cluster is None else count_workers(self._ray_of_cluster)
+        )
+        workers = RayWorkers(number, self.cluster, self.read_from_aws)
+        print_ray_plan(plan, workers, self.prices, with_projection=is_all, as_json=as_json)
 
     def grade_archive(
         self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns
     ) -> None:
         from drdeploy.clinic.archive_grading.ray_job import RayArchiveJob
-        from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
-        from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
 
         finished = checkpoint.count_finished_photographs(job)
         with (
-            start_or_join_ray(self.cluster, choose_thread_count()) as ray,
+            self._start_or_keep_ray() as ray,
             grading_progress(job.photographs, finished) as advance,
         ):
             RayArchiveJob(
-                ray, checkpoint, columns, self.naming, self.settings
-            ).grade_archive_on_ray(job, advance)
+                ray, checkpoint, columns, self.naming, self.settings,
+                report_state=lambda text: print_line(text, to=err),
+            ).grade_archive_on_ray(job, advance)  # fmt: skip
+
+    def _start_or_keep_ray(self) -> AbstractContextManager[Any]:
+        from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
+        from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
+
+        if self.cluster is not None:
+            return nullcontext(self._ray_of_cluster)
+        print_line("starting Ray on this machine", to=err)
+        return start_or_join_ray(None, choose_thread_count())
 
 
 def _print_result_of_archive(

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from drdeploy.cli.archive_plan import print_transform_plan
 from drdeploy.cli.archive_progress import grading_progress
-from drdeploy.cli.batch_jobs import DEFAULT_IMAGE, choose_bucket_role_and_image, find_model_archive
+from drdeploy.cli.batch_jobs import (
+    DEFAULT_IMAGE,
+    choose_bucket_role_and_image,
+    find_model_archive,
+    look_up_price_of_job,
+    require_approval_of_job,
+)
 from drdeploy.cli.console import err, print_line
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from drdeploy.cli.archive_plan import ArchivePlan, InstancePrices
+    from drdeploy.cli.archive_plan import ArchivePlan
     from drdeploy.cli.batch_jobs import ChosenJobPlace
     from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveJob
+    from drdeploy.clinic.archive_grading.costs import InstancePrices
     from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob
     from drdeploy.clinic.graded_rows import RowColumns
     from drdeploy.hosting.sagemaker import BatchTransform
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
 class TransformOptions:
     """The options that have an effect only with ``--on batch-transform``.
 
-    An option is None if the user did not give it.
+    An option is None, or False, if the user did not give it.
     """
 
     image: str | None
@@ -35,6 +44,8 @@ class TransformOptions:
     concurrency: int | None
     bucket: str | None
     role: str | None
+    yes: bool
+    accept_unknown_prices: bool
 
     def refuse_options_without_batch_transform(self) -> None:
         """Refuse options that have an effect only with Batch Transform.
@@ -90,11 +101,13 @@ class TransformRun:
         naming: PhotographNames,
         *,
         is_folder: bool,
+        only_plan: bool,
     ) -> TransformRun:
         """Check the options, and connect to AWS or to the local service.
 
         Raises:
             InvalidInput: AWS needs an option that is missing, or the model does not exist.
+            UnknownPrice: A job would start on AWS, and its price is not known.
         """
         from drdeploy.hosting.sagemaker import BatchTransform
 
@@ -103,6 +116,12 @@ class TransformRun:
         place = choose_bucket_role_and_image(
             batch, options.bucket, options.role, options.image or DEFAULT_IMAGE
         )
+        prices = replace(prices, region=prices.region or batch.region)
+        if not (batch.is_local or only_plan):  # before photographs are listed and graded
+            look_up_price_of_job(
+                prices.sheet, prices.instance_type, prices.region,
+                accept_unknown=options.accept_unknown_prices,
+            )  # fmt: skip
         return cls(batch, place, archive, endpoint_url, prices, options, naming, is_folder)
 
     @property
@@ -122,6 +141,10 @@ class TransformRun:
             ", of addresses" if by_address else ""
         )
 
+    def joined(self) -> AbstractContextManager[None]:
+        """Do nothing: a run with Batch Transform joins no cluster."""
+        return nullcontext()
+
     def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
         """Do nothing: a run with Batch Transform can continue the job of an earlier run."""
 
@@ -129,8 +152,23 @@ class TransformRun:
         """Print the estimated duration and cost of the jobs."""
         del is_all
         print_transform_plan(
-            plan, self.instance_count, self.prices, is_local=self.batch.is_local, as_json=as_json
-        )
+            plan, self.instance_count, self.prices, is_local=self.batch.is_local,
+            is_uploaded=self.is_folder, as_json=as_json,
+        )  # fmt: skip
+
+    def require_approval(self, checkpoint: ArchiveCheckpoint) -> None:
+        """Ask the user to approve the printed plan before jobs start on AWS.
+
+        Raises:
+            PlanDeclined: The user does not approve, or cannot be asked.
+        """
+        if not self.batch.is_local:
+            require_approval_of_job(
+                yes=self.options.yes,
+                if_declined="; the job of the earlier run continues, and --fresh stops it"
+                if checkpoint.pending_transform_file.exists()
+                else "",
+            )
 
     def abandon_earlier_run(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
         """Stop the job of an earlier run, and delete its uploaded files."""

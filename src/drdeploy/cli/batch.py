@@ -17,6 +17,8 @@ from drdeploy.cli.batch_jobs import (
     RoleOption,
     choose_bucket_role_and_image,
     find_model_archive,
+    look_up_price_of_job,
+    require_approval_of_job,
 )
 from drdeploy.cli.console import (
     err,
@@ -25,12 +27,14 @@ from drdeploy.cli.console import (
     print_note,
     print_note_on_photograph_names,
 )
+from drdeploy.cli.deployment import UnknownPricesOption, YesOption
 from drdeploy.cli.grade import print_rows_as_table, select_photographs
 from drdeploy.cli.options import (
     CsvOption,
     EndpointUrlOption,
     JsonOption,
     NamesOption,
+    PricesOption,
     RegionOption,
     refuse_options_replaced_by_variables_file,
 )
@@ -45,7 +49,13 @@ from drdeploy.photograph_names import PhotographNames
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from drdeploy.hosting.sagemaker import BatchConfig, BatchJob, BatchTransform, EndedTransformJob
+    from drdeploy.hosting.sagemaker import (
+        BatchConfig,
+        BatchJob,
+        BatchTransform,
+        EndedTransformJob,
+        Price,
+    )
 
 app = typer.Typer(no_args_is_help=True)
 INSTANCES = ("instance_type", "instance_count", "concurrency")
@@ -106,6 +116,9 @@ def run(
     role: RoleOption = None,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
+    prices: PricesOption = None,
+    yes: YesOption = False,
+    accept_unknown_prices: UnknownPricesOption = False,
     csv_file: CsvOption = None,
     names: NamesOption = False,
     as_json: JsonOption = False,
@@ -114,13 +127,20 @@ def run(
 
     The command prints one row per photograph. Photographs on this machine are uploaded for the job.
     When the job has ended, the uploads are deleted. If a photograph fails, its row gives the
-    reason. The answers of the model stay in the bucket; the command prints their folder. The exit
-    status is 1 if a photograph fails.
+    reason. Before a job starts on AWS, the command shows the price of its instances and asks for
+    your approval. The answers of the model stay in the bucket; the command prints their folder. The
+    exit status is 1 if a photograph fails.
 
     For research use. Not a medical device.
     """
     from drdeploy.hosting.deployment.batch_variables_file import read_batch_config_from_file
-    from drdeploy.hosting.sagemaker import BatchConfig, BatchTransform, Hosting, make_job_name
+    from drdeploy.hosting.sagemaker import (
+        BatchConfig,
+        BatchTransform,
+        Hosting,
+        PriceSheet,
+        make_job_name,
+    )
     from drdeploy.hosting.sagemaker.gpu_hosts import TRANSFORM_AMIS, check_gpu_host
 
     if variables is not None:
@@ -151,6 +171,13 @@ def run(
         if prefix
         else _PhotographFiles(photographs, batch, where.bucket, job_name, naming)
     )
+    if not batch.is_local:
+        price = look_up_price_of_job(
+            PriceSheet.load(prices), instances.instance_type, batch.region,
+            accept_unknown=accept_unknown_prices,
+        )  # fmt: skip
+        _print_plan(inputs.description, instances, price)
+        require_approval_of_job(yes=yes)
     model_data_url = Hosting.connect(endpoint_url, region=region).upload_artifact(
         archive, bucket=where.bucket
     )
@@ -169,7 +196,9 @@ def run(
     _print_results(rows, job, ended, csv_file, as_json=as_json)
     for note in inputs.notes:
         print_note(note)
-    print_note_on_photograph_names(own=names)
+    print_note_on_photograph_names(
+        own=names, source="s3://BUCKET/FOLDER/ --by-address" if prefix else "FOLDER"
+    )
     if any(row.error for row in rows):
         raise typer.Exit(1)
 
@@ -210,6 +239,10 @@ class _PhotographFiles:
         self.photographs: list[_UploadedPhotograph] = []
         self.notes = self._selection.write_notes_on_left_out_files(show_paths=naming.are_file_names)
 
+    @property
+    def description(self) -> str:
+        return f"{len(self._selection.paths):,} photographs"
+
     def upload_or_list_photographs(self) -> None:
         self._batch.create_local_bucket(self._bucket)
         with Progress(console=err, transient=True) as progress:
@@ -245,21 +278,40 @@ class _S3Photographs:
         self._batch = batch
         self._naming = naming
 
+    @property
+    def description(self) -> str:
+        return f"the photographs in {self.uri}"
+
     def upload_or_list_photographs(self) -> None:
         """List the photographs; they need no upload, because they are in S3 already."""
-        prefix = split_s3_uri(self.uri)[1]
+        bucket, prefix = split_s3_uri(self.uri)
         self.photographs = [
-            _UploadedPhotograph(self._name_photograph(key), key[len(prefix) :])
+            _UploadedPhotograph(
+                key if self._naming.are_file_names
+                else self._naming.name_of_s3_object(f"{S3_SCHEME}{bucket}/{key}"),
+                key[len(prefix) :],
+            )
             for key in self._batch.list_keys(self.uri)
-        ]
+        ]  # fmt: skip
         if not self.photographs:
             raise InvalidInput("The folder holds no object", where=self.uri)
 
-    def _name_photograph(self, key: str) -> str:
-        return self._naming.name_of_table_entry("photo", key)
-
     def delete_uploads(self) -> None:
         """Delete nothing, because the command has uploaded nothing."""
+
+
+def _print_plan(photographs: str, instances: BatchConfig, price: Price | None) -> None:
+    cost = (
+        "the price is not known"
+        if price is None
+        else f"{price.usd * instances.instance_count:.4g} USD an hour, billed from the end of the "
+        f"start to the end of the job ({price.region}, {price.date})"
+    )
+    print_line(
+        f"plan: {photographs} on {instances.instance_count} x {instances.instance_type} with Batch "
+        f"Transform; {cost}. To estimate the duration too, use `drdeploy archive grade --plan`",
+        to=err,
+    )
 
 
 def _find_s3_prefix(photographs: Sequence[str]) -> str | None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.errors import InvalidInput
+from drdeploy.cli.deployment import confirm_at_terminal
+from drdeploy.errors import InvalidInput, PlanDeclined, UnknownPrice
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.sagemaker import BatchTransform
+    from drdeploy.hosting.sagemaker import BatchTransform, Price, PriceSheet
 
 LOCAL_BUCKET = "drdeploy"
 DEFAULT_IMAGE = "lean"
@@ -80,6 +81,49 @@ def choose_bucket_role_and_image(
             remedy="Push the image, then give its URI, ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME",
         )
     return ChosenJobPlace(str(bucket), str(role), image)
+
+
+def look_up_price_of_job(
+    sheet: PriceSheet, instance_type: str, region: str, *, accept_unknown: bool
+) -> Price | None:
+    """Return the price of an instance hour of Batch Transform on AWS.
+
+    Args:
+        sheet: The price sheet.
+        instance_type: The instance type.
+        region: The AWS region.
+        accept_unknown: Return None for a price that is not known (``--accept-unknown-prices``).
+
+    Raises:
+        UnknownPrice: The price is not known. The user would approve it as if it were 0.
+    """
+    try:
+        return sheet.batch_hour(instance_type, region)
+    except UnknownPrice as error:
+        if accept_unknown:
+            return None
+        raise UnknownPrice(
+            error.what,
+            where=error.where,
+            remedy=f"{error.remedy}; or continue with --accept-unknown-prices",
+        ) from error
+
+
+def require_approval_of_job(*, yes: bool, if_declined: str = "") -> None:
+    """Ask the user to approve a job on AWS, after its plan was printed.
+
+    Args:
+        yes: Approve without asking (``--yes``).
+        if_declined: More words for the user who declines.
+
+    Raises:
+        PlanDeclined: The user does not approve, or cannot be asked.
+    """
+    if not yes and not confirm_at_terminal("Start the job?"):
+        raise PlanDeclined(
+            f"The plan was not approved, so no job was started{if_declined}",
+            remedy="To start without being asked, add --yes",
+        )
 
 
 def find_model_archive(artifact: Path | None) -> Path:

@@ -115,7 +115,8 @@ def pull(
     delete_abandoned_temporary_files(folder)
     # Without a list, the query has an empty patient number, which stands for every patient.
     listed = (list_archived_files(url, replace(query, patient=one)) for one in patients)
-    found = list(islice(chain.from_iterable(listed), limit + 1))
+    with err.status("Asking the archive for its photographs"):
+        found = list(islice(chain.from_iterable(listed), limit + 1))
     opened = None if records is None else _open_records(records, database)
     counts: Counter[str] = Counter()
     with Progress(console=err, transient=True) as progress:

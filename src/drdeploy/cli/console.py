@@ -66,11 +66,16 @@ def print_note(text: str) -> None:
     print_line(f"note: {text}", to=err)
 
 
-def print_note_on_photograph_names(*, own: bool) -> None:
-    """Print to standard error how to find the photograph behind a hashed name."""
+def print_note_on_photograph_names(*, own: bool, source: str = "FOLDER") -> None:
+    """Print to standard error how to find the photograph behind a hashed name.
+
+    Args:
+        own: Whether photographs are named by their file names, so that no note is needed.
+        source: The arguments of ``drdeploy names`` that list these photographs.
+    """
     if not own:
         print_note(
-            "photographs are named by a keyed hash. `drdeploy names FOLDER` lists the file of "
+            f"photographs are named by a keyed hash. `drdeploy names {source}` lists the file of "
             "each name; with --names, file names are shown instead"
         )
 

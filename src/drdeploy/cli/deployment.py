@@ -159,8 +159,13 @@ class TerminalApprover:
             )
         if self._yes:
             return True
-        try:
-            with self._pause():
-                return typer.confirm("Apply it?", err=True)
-        except typer.Abort:
-            return False
+        with self._pause():
+            return confirm_at_terminal("Apply it?")
+
+
+def confirm_at_terminal(question: str) -> bool:
+    """Ask a question on standard error; if no answer can be read, return False."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False

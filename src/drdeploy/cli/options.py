@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -126,6 +127,17 @@ EndpointUrlOption = Annotated[
         help=("Address of the local service, for example http://127.0.0.1:8765; by default, AWS."),
     ),
 ]
+
+
+def choose_s3_url(endpoint_url: str | None) -> str | None:
+    """Return the address of the S3 server: the option's, else that of AWS's variables, else None.
+
+    The packages of AWS read the variables too, but do not tell whether the server is local.
+    """
+    by_variable = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return endpoint_url or by_variable
+
+
 RegionOption = Annotated[
     str | None,
     typer.Option("--region", help="AWS region; by default, the region of your AWS session."),

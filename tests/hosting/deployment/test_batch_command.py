@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -10,7 +11,10 @@ from photographs import photograph
 from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
-from drdeploy.errors import EndpointError, InvalidInput
+from drdeploy.errors import EndpointError, InvalidInput, PlanDeclined, UnknownPrice
+
+ROOT = Path(__file__).resolve().parents[3]
+ASSUMED = ROOT / "examples" / "assumed-asynchronous-and-batch-prices.toml"
 
 
 @pytest.fixture
@@ -143,6 +147,34 @@ def test_aws_needs_a_bucket_a_role_and_an_image_in_ecr(folder, monkeypatch):
 
 
 LARGE = {"instance_type": "ml.m5.large"}
+
+
+def test_no_job_starts_on_aws_without_approval(folder, tiny_archive, monkeypatch):
+    class SentToAws(Exception):
+        """The first request that would have been sent to AWS."""
+
+    def connect(*_arguments, **_options):
+        raise SentToAws
+
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("DRDEPLOY_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr("drdeploy.hosting.sagemaker.client.Hosting.connect", connect)
+    words = (
+        *("batch", "run", str(folder), "--artifact", str(tiny_archive), "--bucket", "eyes"),
+        *("--role", "arn:aws:iam::1:role/r", "--instance-count", "2"),
+        *("--image", "1.dkr.ecr.us-east-1.amazonaws.com/drdeploy:lean"),
+    )
+    refused = run(*words, "--yes")
+    assert isinstance(refused.exception, UnknownPrice)
+    priced = (*words, "--prices", str(ASSUMED))
+    declined = CliRunner().invoke(build_app(), priced, input="n\n")
+    assert isinstance(declined.exception, PlanDeclined)
+    assert "on 2 x ml.m5.large with Batch Transform; 0.23 USD an hour" in declined.stderr
+    assert "Start the job?" in declined.stderr
+    assert isinstance(run(*priced, "--yes").exception, SentToAws)
+    accepted = run(*words, "--yes", "--accept-unknown-prices")
+    assert isinstance(accepted.exception, SentToAws)
+    assert "the price is not known" in accepted.stderr
 
 
 def test_the_file_of_a_recommendation_describes_the_job(local_url, tiny_archive, folder, tmp_path):

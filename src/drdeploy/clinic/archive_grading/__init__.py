@@ -5,8 +5,8 @@
 2. ``checkpoint`` writes the list to disk, cuts it into shards, and keeps the rows of each finished
    shard as a Parquet file. A killed run continues with the missing shards.
 
-3. ``planning`` grades some photographs to measure the time, and estimates the time and the cost of
-   the rest.
+3. ``planning`` grades some photographs to measure the time, and estimates the time of the rest.
+   ``costs`` estimates what AWS charges.
 
 4. ``ray_job`` grades the shards with Ray Data, and ``grading`` is the code that its workers run.
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import random
 import secrets
 import shutil
 from contextlib import contextmanager, suppress
@@ -48,6 +49,7 @@ LEAST_SHARDS = 64
 """An archive that is too small for this many full shards has smaller shards, so that all workers
 have work until the end."""
 PARTS_SUFFIX = ".parts"
+_SAMPLE_SEED = 1
 _JOB, _LISTING, _TRANSFORM = "job.json", "listing.jsonl", "transform.json"
 
 
@@ -243,6 +245,26 @@ class ArchiveCheckpoint:
         with (self.folder / _LISTING).open("rb") as file:
             for line in file:
                 yield ArchivedPhotograph(*parse_json(line))
+
+    def sample_photographs(self, job: ArchiveJob, most: int) -> list[ArchivedPhotograph]:
+        """Return photographs drawn at random from the whole list, in a random order.
+
+        The first photographs of the list would not do, because they come from one folder. The same
+        list gives the same sample.
+
+        Args:
+            job: The job whose list this is.
+            most: The number of photographs; a shorter list is returned completely.
+        """
+        drawn = random.Random(_SAMPLE_SEED).sample(
+            range(job.photographs), min(most, job.photographs)
+        )
+        wanted, found = set(drawn), {}
+        with (self.folder / _LISTING).open("rb") as file:
+            for number, line in enumerate(file):
+                if number in wanted:
+                    found[number] = ArchivedPhotograph(*parse_json(line))
+        return [found[number] for number in drawn]
 
     def iterate_ungraded_shards(self, job: ArchiveJob) -> Iterator[Shard]:
         """Yield the shards that have no rows yet.

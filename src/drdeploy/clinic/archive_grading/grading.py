@@ -14,12 +14,12 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.clinic.archive_grading.sources import read_photograph_from_s3
 from drdeploy.clinic.graded_rows import GradedRow, grade_file_content
-from drdeploy.errors import DrdeployError, PayloadTooLarge, RequestRefused
+from drdeploy.errors import DrdeployError, RequestRefused
 from drdeploy.files import parse_json, sha256_of_bytes
-from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.photograph_files import read_photograph_bytes
-from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME, split_s3_uri
+from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,9 +63,19 @@ class GradedFile:
     sha256: str
     rows: tuple[GradedRow, ...]
 
+    @property
+    def failure(self) -> str:
+        """Why the file cannot be graded, as a sentence; empty if a row of it has a result."""
+        errors = [row.error for row in self.rows]
+        return errors[0] if errors and all(errors) else ""
+
     def make_rows_with_file_name(self, names: PhotographNames) -> list[GradedRow]:
         """Return the rows with the name of the file."""
-        name = names.name_of_photograph(Path(self.place), self.place, self.sha256)
+        name = (
+            names.name_of_s3_object(self.place, self.sha256)
+            if self.place.startswith(S3_SCHEME)
+            else names.name_of_photograph(Path(self.place), self.place, self.sha256)
+        )
         return [GradedRow(**vars(row) | {"image": name + row.image}) for row in self.rows]
 
 
@@ -161,30 +171,13 @@ def _require_readable_archive_folder(folder: str) -> None:
 
 
 def _read_s3_object(place: str, settings: WorkerSettings) -> bytes:
-    """Read an object of S3.
-
-    Raises:
-        FileNotFoundError: There is no such object.
-        PayloadTooLarge: The object is larger than a photograph may be.
-        ArchiveUnreadable: S3 does not answer, or denies access.
-    """
-    from drdeploy.hosting.sagemaker import translate_aws_errors
-
-    bucket, key = split_s3_uri(place)
     s3 = _make_s3_client(settings.endpoint_url, settings.region)
     try:
-        with translate_aws_errors("read a photograph", f"{S3_SCHEME}{bucket}"):
-            try:
-                body = s3.get_object(Bucket=bucket, Key=key)["Body"]
-            except s3.exceptions.NoSuchKey:
-                raise FileNotFoundError(2, "The object does not exist") from None
-            with body:
-                data: bytes = body.read(LOCAL_FILE_LIMITS.max_bytes + 1)
+        return read_photograph_from_s3(s3, place)
+    except RequestRefused:  # too large
+        raise
     except DrdeployError as error:
         raise ArchiveUnreadable(str(error)) from error
-    if len(data) > LOCAL_FILE_LIMITS.max_bytes:
-        raise PayloadTooLarge(f"The object has more than {LOCAL_FILE_LIMITS.max_bytes} bytes")
-    return data
 
 
 @cache

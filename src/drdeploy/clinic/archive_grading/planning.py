@@ -1,8 +1,9 @@
-"""Estimate the time and the cost of grading an archive, before it is graded.
+"""Estimate the time of grading an archive, before it is graded.
 
-One thread grades some photographs of the archive, and its rate is measured. When many workers run
-at once, each of them is slower. The rate of a worker is then assumed to be the measured rate times
-:data:`WORKER_EFFICIENCY`.
+One thread grades some photographs, which are drawn at random from the whole archive, and its rate
+is measured. Files that cannot be graded do not count: most of them fail at once, so they would make
+the mean too short. When many workers run at once, each of them is slower. The rate of a worker is
+then assumed to be the measured rate times :data:`WORKER_EFFICIENCY`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from drdeploy.clinic.archive_grading.grading import grade_photographs_at_places, read_graded_files
+from drdeploy.clinic.archive_grading.grading import (
+    GradedFile,
+    grade_photographs_at_places,
+    read_graded_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +59,7 @@ class MeasuredPhotographs:
     Attributes:
         seconds: The mean time for one photograph, which includes reading it.
         size_bytes: The mean size of a photograph.
-        measured: How many photographs were measured.
+        measured: How many photographs were measured, without those that could not be graded.
     """
 
     seconds: float
@@ -82,17 +87,49 @@ class MeasuredPhotographs:
         return photographs * self.seconds / (workers * WORKER_EFFICIENCY)
 
 
+@dataclass(frozen=True)
+class ArchiveSample:
+    """The photographs that were graded for a plan.
+
+    Attributes:
+        measured: The time of the photographs that could be graded; None if none could be graded.
+        failed: How many of the photographs could not be graded.
+        failure: Why one of them could not be graded, as a sentence.
+    """
+
+    measured: MeasuredPhotographs | None
+    failed: int = 0
+    failure: str = ""
+
+
 def measure_photographs(
     places: Sequence[str], sizes_bytes: Sequence[int], settings: WorkerSettings
-) -> MeasuredPhotographs:
-    """Grade some photographs with one thread, and return the mean time.
+) -> ArchiveSample:
+    """Grade some photographs with one thread, and return the mean time of those that are graded.
 
     Raises:
         ArchiveUnreadable: The archive cannot be read, or the model cannot be loaded.
     """
-    read_graded_files(grade_photographs_at_places(places[:1], settings))  # loads the model
-    started = time.perf_counter()
-    read_graded_files(grade_photographs_at_places(places, settings))
-    seconds = (time.perf_counter() - started) / len(places)
+
+    def grade_photograph(place: str) -> GradedFile:
+        (graded,) = read_graded_files(grade_photographs_at_places([place], settings))
+        return graded
+
+    for place in places:  # loads the model, and grades until the model has predicted once
+        if not grade_photograph(place).failure:
+            break
+    seconds: list[float] = []
+    failures: list[str] = []
+    for place in places:
+        started = time.perf_counter()
+        failure = grade_photograph(place).failure
+        taken_s = time.perf_counter() - started
+        if failure:
+            failures.append(failure)
+        else:
+            seconds.append(taken_s)
+    if not seconds:
+        return ArchiveSample(None, len(failures), failures[0])
     mean_bytes = sum(sizes_bytes) / len(sizes_bytes) if sizes_bytes else 0.0
-    return MeasuredPhotographs(seconds, mean_bytes, len(places))
+    measured = MeasuredPhotographs(sum(seconds) / len(seconds), mean_bytes, len(seconds))
+    return ArchiveSample(measured, len(failures), failures[0] if failures else "")

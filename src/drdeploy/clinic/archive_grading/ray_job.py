@@ -22,6 +22,7 @@ from drdeploy.clinic.archive_grading.grading import (
     grade_photographs_at_places,
     read_graded_files,
 )
+from drdeploy.clinic.archive_grading.ray_session import count_workers
 from drdeploy.clinic.graded_rows import GradedRow
 from drdeploy.errors import ClinicError
 from drdeploy.files import parse_json
@@ -39,6 +40,8 @@ WINDOW_SHARDS = 256
 TASKS_PER_WORKER = 2
 """How many tasks Ray Data hands to Ray for each worker: one that runs, and one that waits. Ray Data
 notices the end of a task only after 0.2 seconds; the worker takes the waiting task at once."""
+REPORT_WAIT_S = 30
+"""After how many seconds a user is told that a node has not loaded the model yet."""
 SHARD_RETRIES = 1
 PHOTOGRAPH_RETRIES = 2
 ENDED_WORKER = (
@@ -57,6 +60,7 @@ class RayArchiveJob:
         names: The rule by which photographs are named in the table.
         settings: The settings of the workers.
         grade: Grades photographs in a worker.
+        report_state: Called with a sentence if a node of a cluster keeps the run waiting.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class RayArchiveJob:
         settings: WorkerSettings,
         *,
         grade: Callable[[Sequence[str], WorkerSettings], bytes] = grade_photographs_at_places,
+        report_state: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._ray = ray
         self._checkpoint = checkpoint
@@ -75,7 +80,8 @@ class RayArchiveJob:
         self._names = names
         self._settings = settings
         self._grade = grade
-        self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._report_state = report_state
+        self.workers = count_workers(ray)
 
     def grade_archive_on_ray(self, job: ArchiveJob, report: Callable[[int], None]) -> None:
         """Grade the photographs that have no row yet.
@@ -117,6 +123,11 @@ class RayArchiveJob:
             if node["Alive"] and node["Resources"].get("CPU")
         ]
         for address, result in checks:
+            if not self._ray.wait([result], timeout=REPORT_WAIT_S)[0]:
+                self._report_state(
+                    f"the node {address} has not loaded the model yet. If other programs use all "
+                    "its processors, grading begins when they end"
+                )
             try:
                 read_graded_files(self._ray.get(result))
             except Exception as error:  # from Ray, or from an import that fails on the node

@@ -13,12 +13,14 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import time
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from drdeploy.errors import ClinicError, InvalidInput
 from drdeploy.grader.runtimes.heap import HUGE_PAGES
@@ -60,6 +62,14 @@ _PATIENT = {
 }
 """Settings that make Ray wait longer for slow processes. Ray still notices at once if a process
 ends."""
+_CONNECTION_TIMEOUT_S = 10
+"""How long the head node of a cluster may take to accept a connection."""
+_BOUNDED = {
+    # Ray makes this many attempts to join a cluster. If a program that is not Ray listens at the
+    # address, each attempt takes 40 seconds, and Ray would make 20 attempts.
+    "RAY_gcs_server_port_wait_time_s": "2",
+}
+"""Settings that end Ray's attempts to join a cluster after a minute and a half."""
 _LOOPBACK = {
     # If clusters are possible on a system, Ray replaces 127.0.0.1 by an address that other machines
     # can reach.
@@ -79,10 +89,15 @@ def start_or_join_ray(cluster: str | None, workers: int) -> Iterator[Any]:
         workers: The number of worker processes on this machine.
 
     Raises:
+        InvalidInput: The address of the cluster is not ``HOST:PORT``.
         ClinicError: Ray does not start, or the cluster does not answer.
     """
     os.environ.update(_QUIET)
-    if cluster is None:
+    if cluster is not None:
+        _check_that_cluster_answers(cluster)  # before the import of Ray, which takes seconds
+        for name, value in _BOUNDED.items():
+            os.environ.setdefault(name, value)
+    else:
         for name, value in HUGE_PAGES.items():
             os.environ.setdefault(name, value)  # for the workers, which Ray starts
         os.environ.update(_LOOPBACK)
@@ -108,6 +123,11 @@ def start_or_join_ray(cluster: str | None, workers: int) -> Iterator[Any]:
                 _end_ray_session(ray, node)
     finally:
         ray.shutdown()
+
+
+def count_workers(ray: Any) -> int:
+    """Return how many workers grade at once: one for each processor that Ray has."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def _import_and_quieten_ray() -> Any:
@@ -268,8 +288,17 @@ def _end_ray_session(ray: Any, node: Any) -> None:
         node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
 
 
-def _connect_to_ray_cluster(ray: Any, cluster: str) -> None:
-    if "://" in cluster:
+def _check_that_cluster_answers(cluster: str) -> None:
+    """Connect to the head node of a cluster, and close the connection.
+
+    Ray itself would try for many minutes to reach an address at which nothing listens.
+    """
+    try:
+        address = urlsplit(f"//{cluster}")
+        host, port = address.hostname, address.port
+    except ValueError:  # the port is not a number
+        host, port = None, None
+    if "://" in cluster or not host or not port:
         raise InvalidInput(
             "The address of a cluster has the form HOST:PORT",
             where=cluster,
@@ -277,13 +306,26 @@ def _connect_to_ray_cluster(ray: Any, cluster: str) -> None:
             "node, for example 10.0.0.1:6379",
         )
     try:
+        socket.create_connection((host, port), _CONNECTION_TIMEOUT_S).close()
+    except OSError as error:
+        raise ClinicError(
+            f"No Ray cluster answers at this address: {error.strerror or error}",
+            where=cluster,
+            remedy="Give the address that `ray start --head` has printed, and check that the head "
+            "node is running",
+        ) from error
+
+
+def _connect_to_ray_cluster(ray: Any, cluster: str) -> None:
+    try:
         ray.init(address=cluster, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
         raise ClinicError(
             f"The Ray cluster cannot be joined: {' '.join(str(error).split())[:300]}",
             where=cluster,
-            remedy="Run the command on a node of the cluster, with the same versions of Python, "
-            "Ray and drdeploy, and with RAY_AUTH_TOKEN if the cluster asks for one",
+            remedy="Give the address that `ray start --head` has printed. Run the command on a "
+            "node of the cluster, with the same versions of Python, Ray and drdeploy, and with "
+            "RAY_AUTH_TOKEN if the cluster asks for one",
         ) from error
 
 

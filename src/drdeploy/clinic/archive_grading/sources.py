@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, PayloadTooLarge
 from drdeploy.files import CHUNK_BYTES, open_regular_file
 from drdeploy.grader.fundus.formats.foreign import ARCHIVE_SUFFIXES, FOREIGN_SUFFIXES
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.photograph_files import (
     SUFFIXES,
     SYSTEM_NAMES,
@@ -216,7 +217,44 @@ def _malformed_manifest_error(where: str) -> InvalidInput:
     )
 
 
+def read_photograph_from_s3(s3: Any, uri: str) -> bytes:
+    """Read a photograph from S3.
+
+    Args:
+        s3: A boto3 client of S3.
+        uri: The ``s3://`` URI of the photograph.
+
+    Raises:
+        FileNotFoundError: There is no such object.
+        PayloadTooLarge: The object is larger than a photograph may be.
+        EndpointError: S3 does not answer, or denies access.
+    """
+    from drdeploy.hosting.sagemaker import translate_aws_errors
+
+    bucket, key = split_s3_uri(uri)
+    # The error does not name the key, which may contain a patient's name.
+    with translate_aws_errors("read a photograph", f"{S3_SCHEME}{bucket}"):
+        try:
+            body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+        except s3.exceptions.NoSuchKey:
+            raise FileNotFoundError(2, "The object does not exist") from None
+        with body:
+            data: bytes = body.read(LOCAL_FILE_LIMITS.max_bytes + 1)
+    if len(data) > LOCAL_FILE_LIMITS.max_bytes:
+        raise PayloadTooLarge(f"The object has more than {LOCAL_FILE_LIMITS.max_bytes} bytes")
+    return data
+
+
 ArchiveSource = FolderSource | S3Source | ManifestSource
+
+
+def is_address_or_manifest(text: str) -> bool:
+    """Return whether a text stands for photographs in S3: by an ``s3://`` address or a manifest."""
+    return text.startswith(S3_SCHEME) or (_has_suffix_of_manifest(text) and not Path(text).is_dir())
+
+
+def _has_suffix_of_manifest(text: str) -> bool:
+    return PurePosixPath(text).suffix.lower() in _MANIFEST_SUFFIXES
 
 
 def open_photograph_source(text: str, open_s3: OpenS3) -> ArchiveSource:
@@ -229,7 +267,7 @@ def open_photograph_source(text: str, open_s3: OpenS3) -> ArchiveSource:
     Raises:
         InvalidInput: There is no such file or folder, or the file is not a manifest.
     """
-    is_manifest = PurePosixPath(text).suffix.lower() in _MANIFEST_SUFFIXES
+    is_manifest = _has_suffix_of_manifest(text)
     if text.startswith(S3_SCHEME):
         if not split_s3_uri(text)[0]:
             raise InvalidInput("The address names no bucket", where=text)

@@ -386,7 +386,7 @@ class TransformArchiveJob:
         if self._is_folder:
             name = self._names.name_of_photograph(Path(place), place, sent.sha256)
         else:  # this machine has not read the photograph
-            name = self._names.name_of_table_entry("photo", place)
+            name = self._names.name_of_s3_object(place)
         if answer is not None:
             return make_row_of_answer(name, answer)
         error = sent.error or reason

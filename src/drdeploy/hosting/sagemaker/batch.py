@@ -150,6 +150,11 @@ class BatchTransform:
             is_local=is_loopback_url(endpoint_url),
         )
 
+    @property
+    def region(self) -> str:
+        """The AWS region of the jobs."""
+        return str(self._sagemaker.meta.region_name)
+
     def upload_files(self, uri: str, body: bytes, content_type: str) -> None:
         """Write one file to S3 as an object; the bucket must exist."""
         bucket, key = split_s3_uri(uri)

@@ -174,7 +174,8 @@ class PriceSheet:
             raise UnknownPrice(
                 f"No price is known for {item} in {region}",
                 where="price sheet",
-                remedy=f"{instead}. Add the price to a price sheet of your own",
+                remedy=f"{instead}. `drdeploy prices update --region {region}` writes a sheet with "
+                "the prices of AWS; pass it, or a sheet of your own, with --prices",
             )
         # Dates are ISO 8601, so the newest is the largest as text.
         return max(known, key=lambda price: price.date)
@@ -183,9 +184,8 @@ class PriceSheet:
         elsewhere = sorted({p.region for p in self.prices if p.item == item})
         if elsewhere:
             return f"The price is known in {', '.join(elsewhere)}"
-        here = sorted({p.item for p in self.prices if p.region == region})
-        if here:
-            return f"The prices known in {region} are: {', '.join(here)}"
+        if any(p.region == region for p in self.prices):
+            return "`drdeploy prices show` lists the known prices"
         regions = ", ".join(sorted({p.region for p in self.prices}))
         return f"The regions with known prices are: {regions or 'none'}"
 
