@@ -101,11 +101,15 @@ def choose_session_settings(threads: int, cpus: float | None = None) -> dict[str
     of the working threads. Otherwise, waiting threads spin, but only about as long as it takes
     until the next layer begins. ONNX Runtime's default is to spin for a millisecond after a
     prediction, which doubles the CPU time of a request on a busy machine.
+
+    An int8 model gives the same answers on every x86 processor. Without this setting, ONNX Runtime
+    cuts off large sums on processors that lack the VNNI instructions.
     """
     limit = count_available_cpus() if cpus is None else cpus
     return {
         "session.intra_op.allow_spinning": "0" if limit < threads else "1",
         "session.intra_op.spin_duration_us": str(SPIN_US),
+        "session.x64quantprecision": "1",
     }
 
 
