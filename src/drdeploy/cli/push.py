@@ -74,7 +74,7 @@ def push_artifact(
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload a model.tar.gz to S3, under a key that contains its digest.
+    """Upload a model.tar.gz to S3, with a digest in its key.
 
     The command prints the archive's URI and version. An archive that the bucket already holds is
     not sent again.
