@@ -275,7 +275,7 @@ def set_prevalence(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Adjust a grader's probabilities to the share of disease in a clinic.
+    """Adjust a grader's probabilities to a clinic's prevalence.
 
     No graded photographs are needed. Each answer then also holds the probabilities at the given
     prevalence, and `drdeploy grade` shows them. The grade and the decisions stay as they are, and

@@ -74,10 +74,10 @@ def push_artifact(
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload a model.tar.gz to S3, and print its URI and version.
+    """Upload a model.tar.gz to S3, with a digest in its key.
 
-    The key of the object contains the digest of the archive. An archive that the bucket already
-    holds is not sent again.
+    The command prints the archive's URI and version. An archive that the bucket already holds is
+    not sent again.
     """
     from drdeploy.hosting.deployment.archive_upload import upload_model_archive
 
