@@ -38,6 +38,7 @@ import pyarrow.parquet as pq
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.container_engine.ports import find_free_port
+from drdeploy.units import MB
 from harness.models import photographs
 from harness.options import Options, parser_for, read_options
 from harness.page import Page, Target, at_least, at_most, rounded
@@ -64,7 +65,6 @@ MOST_FOR_OTHERS = 0.03
 SEED = 18
 KILLED_AFTER_S = (0.5, 15.0)
 MOST_ATTEMPTS = 4
-MB = 1e6
 _DONE = re.compile(r"([\d,]+) of [\d,]+ photographs are graded")
 
 INTRODUCTION = """

@@ -34,6 +34,7 @@ from botocore.exceptions import ClientError
 from drdeploy.grader.box import FOLDER, NAME
 from drdeploy.hosting.container_engine import ContainerEngine
 from drdeploy.hosting.images import build_image
+from drdeploy.units import MB
 from harness.local_service import ROLE, make_client, running_service, small_photographs
 from harness.options import Options, parser_for, read_options
 from harness.page import Page, Target, rounded
@@ -48,7 +49,6 @@ SAMPLES = 200
 SETTLED = 0.2
 """The memory after this share of the photographs is compared with the memory at the end."""
 GROWTH = 0.05
-MB = 1e6
 
 INTRODUCTION = """
 The benchmark runs one Batch Transform job on the local service.  The job has one instance, which

@@ -46,6 +46,7 @@ from drdeploy.clinic.ophthalmic_photograph import (
 from drdeploy.clinic.records import ClinicRecords
 from drdeploy.clinic.records.worklist_queries import WorklistFilter
 from drdeploy.photograph_names import KEY_VARIABLE, PhotographNames
+from drdeploy.units import MB
 from harness.models import photographs
 from harness.options import Options, parser_for, read_options
 from harness.page import Page, Target, rounded
@@ -61,7 +62,6 @@ PHOTOGRAPHS_OF_STUDY = 2 * FIELDS
 QUIET_S = 1.0
 GROWTH = 0.10
 PATIENCE_S = 3600.0
-MB = 1e6
 
 ANSWER_P95_S = 0.2
 READ_PAUSE_S = 0.2

@@ -28,7 +28,7 @@ from drdeploy.cli.options import (
 )
 from drdeploy.errors import InvalidInput
 from drdeploy.files import write_file_atomically, write_json_file
-from drdeploy.units import SECONDS_PER_HOUR
+from drdeploy.units import KB, SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -301,7 +301,7 @@ def recommend(
             fewest_instances=fewest_instances,
             requests_at_once=_choose_max_concurrent_requests(requests_at_once, capacity),
             photographs_per_patient=photographs_per_patient,
-            request_bytes=request_kb * 1000,
+            request_bytes=request_kb * KB,
             image_gb=image_gb,
             artifact_gb=artifact_gb,
             region=region,

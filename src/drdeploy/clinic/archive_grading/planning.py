@@ -17,6 +17,7 @@ from drdeploy.clinic.archive_grading.grading import (
     grade_photographs_at_places,
     read_graded_files,
 )
+from drdeploy.units import MILLION, SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,6 @@ Larger instances have more."""
 TABLE_ROWS_PER_S = 5_000
 """How many rows one process can write into the table in a second."""
 SAMPLED_PHOTOGRAPHS = 12
-_HOUR_S = 3600
 
 Limit = Literal["processors", "reading", "writing the table"]
 
@@ -49,7 +49,7 @@ class ProjectedRate:
 
     def cost_usd_per_million(self, node_hour_usd: float) -> float:
         """Return the cost of a million photographs, given the price of a node for an hour."""
-        return self.nodes * node_hour_usd * 1e6 / self.photographs_per_hour
+        return self.nodes * node_hour_usd * MILLION / self.photographs_per_hour
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class MeasuredPhotographs:
             "writing the table": float(TABLE_ROWS_PER_S),
         }
         limit = min(rates, key=rates.__getitem__)
-        return ProjectedRate(nodes, rates[limit] * _HOUR_S, limit)
+        return ProjectedRate(nodes, rates[limit] * SECONDS_PER_HOUR, limit)
 
     def expected_seconds(self, photographs: int, workers: int) -> float:
         """Return how long one machine takes to grade the photographs, once Ray has started."""

@@ -25,12 +25,13 @@ from urllib.parse import urlsplit
 from drdeploy.errors import ClinicError, InvalidInput
 from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.container_engine.ports import find_free_port
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FOLDER_PREFIX = "drdeploy-ray-"
-_OBJECT_STORE_BYTES = 128 * 1024 * 1024
+_OBJECT_STORE_BYTES = 128 * MIB
 """The size of Ray's object store, which holds only paths and rows. Ray's default is a third of
 RAM."""
 MOST_UNREAD_RESULTS = 256

@@ -21,6 +21,7 @@ from drdeploy.grader.photograph_files import (
     iterate_photographs_in_folder,
 )
 from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME, split_s3_uri
+from drdeploy.units import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _MANIFEST_SUFFIXES = frozenset({".manifest", ".json"})
 _BETWEEN = " \t\r\n,"
-_LONGEST_ELEMENT = 16 * 1024
+_LONGEST_ELEMENT = 16 * KIB
 """The longest element of a manifest, in characters. An S3 key has at most 1024 bytes, and each byte
 may be escaped."""
 

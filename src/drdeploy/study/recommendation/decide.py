@@ -48,7 +48,7 @@ from drdeploy.study.recommendation.price_sensitivity import compute_price_sensit
 from drdeploy.study.recommendation.requirements import require_allowed_region
 from drdeploy.study.recommendation.traffic import Arrivals, Traffic, TrafficShape
 from drdeploy.study.recommendation.wording import write_answer_sentences
-from drdeploy.units import HOURS_PER_MONTH
+from drdeploy.units import HOURS_PER_MONTH, KB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -332,7 +332,7 @@ def _list_unmeasured_gpus(
 
 def _write_notes_on_decision(options: Sequence[Option], inputs: DecisionInputs) -> Iterator[str]:
     if any(o.policy and o.measured.request_bytes is None for o in options):
-        size_kb = inputs.assumptions.request_bytes / 1000
+        size_kb = inputs.assumptions.request_bytes / KB
         yield (
             f"The rows do not give the size of the photographs. A size of {size_kb:g} KB is "
             "assumed for the cost of processed data."

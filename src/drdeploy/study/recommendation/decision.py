@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from drdeploy.grader.artifacts import OperatingPoint
 from drdeploy.study.recommendation.hosting_ways import WAYS
+from drdeploy.units import MILLION
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price
@@ -112,7 +113,7 @@ class EvaluatedOption:
     @property
     def usd_per_million(self) -> float | None:
         """The cost of a million inferences in USD."""
-        return None if self.usd_per_inference is None else self.usd_per_inference * 1e6
+        return None if self.usd_per_inference is None else self.usd_per_inference * MILLION
 
     @property
     def command(self) -> str:

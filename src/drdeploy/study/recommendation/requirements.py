@@ -9,6 +9,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import DEFAULT_MIN_SPECIFICITY
 from drdeploy.hosting.sagemaker import DEFAULT_REGION
 from drdeploy.hosting.sagemaker.api_limits import read_max_concurrency_range
+from drdeploy.units import KB
 
 if TYPE_CHECKING:
     from drdeploy.study.recommendation.aws_latency_estimates import TransferModel
@@ -231,7 +232,7 @@ class Assumptions:
             ),
             (
                 f"The stored images take {self.image_gb:g} GB, and the stored artifacts take "
-                f"{self.artifact_gb:g} GB. An answer is {self.response_bytes / 1000:g} KB long."
+                f"{self.artifact_gb:g} GB. An answer is {self.response_bytes / KB:g} KB long."
             ),
         )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.statistics.notation import format_number
 from drdeploy.study.recommendation.choice import SAME_SPEED_SHARE
-from drdeploy.units import SECONDS_PER_HOUR
+from drdeploy.units import MILLISECONDS_PER_S, SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +39,11 @@ def format_seconds(amount: float | None) -> str:
     """Format a time like ``1.23 s`` or ``45.6 ms``; an infinite time becomes ``never``."""
     if amount is None or amount == float("inf"):
         return "never"
-    return f"{format_number(amount)} s" if amount >= 1 else f"{format_number(amount * 1000)} ms"
+    return (
+        f"{format_number(amount)} s"
+        if amount >= 1
+        else f"{format_number(amount * MILLISECONDS_PER_S)} ms"
+    )
 
 
 def shorten_option_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
