@@ -48,13 +48,17 @@ def test_data_processing_is_priced_per_gb(sheet):
     assert (sheet.data_processed_gb().usd, sheet.data_processed_gb().unit) == (0.016, "GB")
 
 
-def test_unknown_item_names_item_region_and_what_is_known(sheet):
+def test_unknown_item_names_item_region_and_similar_known_items(sheet):
     with pytest.raises(UnknownPrice) as caught:
         sheet.instance_hour("ml.p5.48xlarge")
     message = str(caught.value)
     assert "ml.p5.48xlarge" in message
     assert "us-east-1" in message
-    assert "ml.c5.xlarge" in message
+    known = caught.value.remedy.partition(". ")[0].partition(": ")[2].split(", ")
+    assert known
+    assert all(sheet.instance_hour(item).usd for item in known)
+    assert "KMS key" not in message  # not everything that the sheet prices
+    assert "`drdeploy prices show` lists all known prices" in message
 
 
 def test_unknown_region_names_where_the_item_is_known(sheet):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -184,12 +185,17 @@ class PriceSheet:
         elsewhere = sorted({p.region for p in self.prices if p.item == item})
         if elsewhere:
             return f"The price is known in {', '.join(elsewhere)}"
-        if any(p.region == region for p in self.prices):
-            return "`drdeploy prices show` lists the known prices"
+        here = sorted({p.item for p in self.prices if p.region == region})
+        if here:
+            similar = ", ".join(get_close_matches(item, here, n=_SIMILAR))
+            known = f"Similar prices that are known: {similar}. " if similar else ""
+            return f"{known}`drdeploy prices show` lists all known prices"
         regions = ", ".join(sorted({p.region for p in self.prices}))
         return f"The regions with known prices are: {regions or 'none'}"
 
 
+_SIMILAR = 3
+"""How many similar items a message about an unknown price names."""
 _PACKAGED_SHEET = Path(__file__).with_name("prices.toml")
 _DATA_ITEM = "data processing"
 _ASYNCHRONOUS_ITEM = "asynchronous {}"
