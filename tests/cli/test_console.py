@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -18,7 +19,9 @@ from drdeploy.cli.console import (
     print_line,
     shorten_paths_to_common_folder,
 )
+from drdeploy.grader.box import box_artifact
 
+EXAMPLE = next((Path(__file__).parents[2] / "examples" / "photographs").glob("*.jpg"))
 LONG = "photographs/of/a/camera/IDRiD_029_grade0_left.jpg"
 
 
@@ -173,3 +176,15 @@ def test_an_interruption_while_the_command_is_imported_is_a_word():
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"interrupted\n")
+
+
+def test_grading_with_a_refused_quantized_model_says_so():
+    said = {}
+    for precision in ("fp32", "int8"):
+        words = ["grade", str(EXAMPLE), "--artifact", str(box_artifact(precision))]
+        found = CliRunner().invoke(build_app(), words)
+        assert found.exit_code == 0, found.output
+        said[precision] = " ".join(found.stderr.split())
+    assert "was refused as a replacement for the fp32 model" in said["int8"]
+    assert "specificity at the high-sensitivity point" in said["int8"]
+    assert "refused" not in said["fp32"]

@@ -20,6 +20,7 @@ from drdeploy.cli.console import (
     print_json,
     print_line,
     print_note_on_photograph_names,
+    print_note_on_quantization,
 )
 from drdeploy.cli.deployment import UnknownPricesOption, YesOption
 from drdeploy.cli.interruption import exit_cleanly_on_interruption
@@ -273,6 +274,7 @@ class _ArchiveGrader:
         if not path.exists():
             raise InvalidInput("The artifact does not exist", where=str(path))
         service = InferenceService.load(path, runtime=runtime, threads=1)
+        print_note_on_quantization(service.manifest)
         return cls(
             service.classifier.artifact, path.absolute(), runtime, list_columns_of_model(service)
         )

@@ -17,7 +17,15 @@ from drdeploy.cli import (
     clinic_serve,
 )
 from drdeploy.cli.clinic_outputs import FailedFile, ResultOutputs
-from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    print_json,
+    print_line,
+    print_note,
+    print_note_on_quantization,
+)
 from drdeploy.cli.grade import select_photographs
 from drdeploy.cli.options import ArtifactOption, JsonOption, RuntimeOption
 from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused
@@ -124,6 +132,7 @@ def triage(
     selection = select_photographs(photographs)
     service = InferenceService.load(model, runtime=runtime)
     chosen.check_grader(service.manifest)
+    print_note_on_quantization(service.manifest)
     graded: list[GradedPhotograph] = []
     failures: list[FailedFile] = []
     files: dict[str, Path] = {}

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from drdeploy.cli.clinic_destinations import read_destinations
+from drdeploy.cli.console import print_note_on_quantization
 from drdeploy.cli.end_event import exit_without_waiting, make_end_event
 from drdeploy.cli.options import (
     ArtifactOption,
@@ -111,6 +112,7 @@ def listen(
     listener = PhotographListener(address, store)
     service = InferenceService.load(model, runtime=runtime)
     chosen.check_grader(service.manifest)
+    print_note_on_quantization(service.manifest)
     store.erasure.remove_unused_files()
     grader = StudyGrader(
         store, service, chosen, to, quiet_s=quiet_s, may_grade=lock.keep_or_take_again

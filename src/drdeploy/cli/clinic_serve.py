@@ -12,7 +12,7 @@ import typer
 
 from drdeploy.cli.clinic_destinations import read_destinations
 from drdeploy.cli.clinic_listen import STOP_S
-from drdeploy.cli.console import print_note
+from drdeploy.cli.console import print_note, print_note_on_quantization
 from drdeploy.cli.end_event import exit_without_waiting, make_end_event
 from drdeploy.cli.options import (
     ArtifactOption,
@@ -228,7 +228,9 @@ def _load_service(
     if endpoint is None:
         from drdeploy.grader.inference import InferenceService
 
-        return InferenceService.load(model, runtime=runtime)
+        service = InferenceService.load(model, runtime=runtime)
+        print_note_on_quantization(service.manifest)
+        return service
     from drdeploy.clinic.page.endpoint import EndpointService
 
     if runtime is not None:

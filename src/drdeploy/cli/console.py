@@ -26,6 +26,8 @@ from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from drdeploy.grader.artifacts import ModelManifest
+
 # Without emoji=False, a file name such as "p:eye:.jpg" would be printed with an emoji.
 out = Console(emoji=False)
 err = Console(stderr=True, emoji=False)
@@ -86,6 +88,19 @@ def print_note_on_unused_artifact_files(paths: Sequence[str]) -> None:
         named = ", ".join(paths[:UNUSED_NAMED])
         more = f" and {len(paths) - UNUSED_NAMED} more" if len(paths) > UNUSED_NAMED else ""
         print_note(f"not used, because not part of the model: {named}{more}")
+
+
+def print_note_on_quantization(manifest: ModelManifest) -> None:
+    """Print to standard error that a quantized model has not been shown to equal its original."""
+    found = manifest.quantization
+    if found is None or found.verdict == "accepted":
+        return
+    verdict = (
+        "was refused as a replacement for" if found.verdict == "refused" else "may be worse than"
+    )
+    print_note(
+        f"this quantized model {verdict} the fp32 model that it was made from: {found.reason}"
+    )
 
 
 def print_notice() -> None:

@@ -19,6 +19,7 @@ from drdeploy.cli.console import (
     print_line,
     print_note,
     print_note_on_photograph_names,
+    print_note_on_quantization,
     print_note_on_unused_artifact_files,
     shorten_paths_to_common_folder,
 )
@@ -87,6 +88,7 @@ def grade(
     service = InferenceService.load(model, runtime=runtime)
     manifest = service.manifest
     print_note_on_unused_artifact_files(service.classifier.artifact.unused)
+    print_note_on_quantization(manifest)
     if sort == "severity" and not manifest.is_icdr:
         raise InvalidInput(
             "Only the grades of a retinopathy model can be sorted by severity",
