@@ -100,6 +100,15 @@ def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[st
     return dict.fromkeys(names, "local")
 
 
+def _find_region_in_environment() -> str | None:
+    """Return the AWS region in ``AWS_REGION``; None if the variable is not set.
+
+    AWS's other SDKs, the AWS CLI and Terraform read ``AWS_REGION``, and prefer it to
+    ``AWS_DEFAULT_REGION``. boto3 reads only ``AWS_DEFAULT_REGION``.
+    """
+    return os.environ.get("AWS_REGION") or None
+
+
 def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callable[..., Any]:
     import boto3
     from botocore.config import Config
@@ -113,10 +122,12 @@ def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callab
             region_name=region or DEFAULT_REGION,
         )
     else:
-        session = boto3.Session(region_name=region)
+        session = boto3.Session(region_name=region or _find_region_in_environment())
     if not session.region_name:
         raise InvalidInput(
-            "No AWS region is set", where="region", remedy="Set AWS_REGION, or choose a region"
+            "No AWS region is set",
+            where="region",
+            remedy="Set AWS_REGION, or set a region in your AWS profile with `aws configure`",
         )
 
     def make_boto3_client_of_service(service: str, **options: Any) -> Any:
