@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, turn_import_error_into_missing_extra
 from drdeploy.hosting.sagemaker.api_limits import DEFAULT_REGION, INVOCATION_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def make_boto3_client(
 
     Raises:
         InvalidInput: No region is set for AWS.
+        MissingExtra: The extra ``cloud`` is not installed.
     """
     return _make_client_factory(endpoint_url, region)(service)
 
@@ -110,8 +111,9 @@ def _find_region_in_environment() -> str | None:
 
 
 def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callable[..., Any]:
-    import boto3
-    from botocore.config import Config
+    with turn_import_error_into_missing_extra("cloud", "A connection to AWS or the local service"):
+        import boto3
+        from botocore.config import Config
 
     is_local = is_loopback_url(endpoint_url)
     if is_local:
