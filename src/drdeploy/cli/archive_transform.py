@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 from drdeploy.cli.archive_plan import print_transform_plan
 from drdeploy.cli.archive_progress import grading_progress
-from drdeploy.cli.batch_jobs import DEFAULT_IMAGE, choose_bucket_role_and_image, find_model_archive
+from drdeploy.cli.batch_jobs import (
+    DEFAULT_IMAGE,
+    check_gpu_host_of_job,
+    choose_bucket_role_and_image,
+    find_model_archive,
+)
 from drdeploy.cli.console import err, print_line
 from drdeploy.errors import InvalidInput
 
@@ -94,15 +99,16 @@ class TransformRun:
         """Check the options, and connect to AWS or to the local service.
 
         Raises:
-            InvalidInput: AWS needs an option that is missing, or the model does not exist.
+            InvalidInput: AWS needs an option that is missing, the model does not exist, or the
+                image cannot run on the instance type.
         """
         from drdeploy.hosting.sagemaker import BatchTransform
 
+        image = options.image or DEFAULT_IMAGE
+        check_gpu_host_of_job(image, prices.instance_type)
         archive = find_model_archive(artifact)
         batch = BatchTransform.connect(endpoint_url)
-        place = choose_bucket_role_and_image(
-            batch, options.bucket, options.role, options.image or DEFAULT_IMAGE
-        )
+        place = choose_bucket_role_and_image(batch, options.bucket, options.role, image)
         return cls(batch, place, archive, endpoint_url, prices, options, naming, is_folder)
 
     @property
