@@ -1,15 +1,22 @@
 """``import drdeploy`` is a library: light to import, typed, and clear where an extra is missing."""
 
 import ast
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from declared import PROJECT
 
 import drdeploy
-from drdeploy.errors import DrdeployError, MissingExtra, turn_import_error_into_missing_extra
+from drdeploy.errors import (
+    PARTS_OF_EXTRAS,
+    DrdeployError,
+    MissingExtra,
+    turn_import_error_into_missing_extra,
+)
 
 PROMISED = {
     "Grade",
@@ -34,6 +41,9 @@ import sys
 
 class OnlyThePlainInstall:
     allowed = {"drdeploy", "msgspec", "numpy", "onnxruntime", "PIL", *sys.stdlib_module_names}
+    # Newer releases of ONNX Runtime bring these.
+    allowed |= {"pydantic", "pydantic_core", "annotated_types", "typing_extensions"}
+    allowed |= {"typing_inspection"}
 
     def find_spec(self, name, path=None, target=None):
         # The interpreter's own record of how it was built is not in the list of its modules.
@@ -44,6 +54,9 @@ class OnlyThePlainInstall:
 sys.meta_path.insert(0, OnlyThePlainInstall())
 import drdeploy
 """
+
+
+WITHOUT_PYDANTIC = PLAIN_INSTALL.replace('"pydantic", ', "")
 
 
 def run(script):
@@ -99,19 +112,52 @@ def test_the_plain_install_has_the_functions_and_grades():
         ("run_study('quick', 'results/quick')", "study"),
         ("load_measurements('results/quick')", "study"),
         ("LocalService(isolation='process')", "study"),
-        ("Study", "study"),
+        ("Assumptions()", "study"),
+        ("Measurements", "study"),
+        ("Study.load('quick')", "study"),
         ("Hosting.connect()", "cloud"),
+        ("RealTimeConfig(instance_type='ml.m5.large')", "cloud"),
+        ("ServerlessConfig(memory_mb=2048)", "cloud"),
         ("check_conformance('image', drdeploy.box_artifact())", "cloud"),
     ],
 )
-def test_the_plain_install_says_which_extra_a_call_needs(call, extra):
+@pytest.mark.parametrize("installed", [PLAIN_INSTALL, WITHOUT_PYDANTIC], ids=["", "no pydantic"])
+def test_the_plain_install_says_which_extra_a_call_needs(call, extra, installed):
     script = f"""
 try:
     drdeploy.{call}
 except drdeploy.MissingExtra as error:
     print(error)
 """
-    assert f"[{extra}]" in " ".join(run(PLAIN_INSTALL + script))
+    assert f"[{extra}]" in " ".join(run(installed + script))
+
+
+def test_an_extra_takes_the_place_of_the_extra_that_is_a_part_of_it():
+    with (
+        pytest.raises(MissingExtra, match=r"The study needs the package nowhere.*\[study\]"),
+        turn_import_error_into_missing_extra("study", "The study"),
+        turn_import_error_into_missing_extra("cloud", "An endpoint"),
+    ):
+        import nowhere.at.all  # noqa: F401
+
+
+def test_an_extra_does_not_take_the_place_of_another():
+    with (
+        pytest.raises(MissingExtra, match=r"A DICOM file needs the package nowhere.*\[clinic\]"),
+        turn_import_error_into_missing_extra("study", "The study"),
+        turn_import_error_into_missing_extra("clinic", "A DICOM file"),
+    ):
+        import nowhere.at.all  # noqa: F401
+
+
+def test_the_parts_of_extras_are_those_of_the_project():
+    declared = {
+        extra: tuple(found[1].split(","))
+        for extra, requirements in PROJECT["optional-dependencies"].items()
+        for requirement in requirements
+        if extra != "dev" and (found := re.fullmatch(r"drdeploy\[(.*)\]", requirement))
+    }
+    assert declared == PARTS_OF_EXTRAS
 
 
 def test_a_missing_package_is_reported_with_the_extra_that_brings_it():

@@ -15,6 +15,8 @@ import pytest
 from required import require
 
 from drdeploy.cli.extras import EXTRAS
+from drdeploy.grader.artifacts import extract_archive
+from drdeploy.grader.box import box_artifact
 from drdeploy.hosting.images import build_image
 from drdeploy.version import VERSION
 
@@ -35,6 +37,17 @@ for noun, command in typer.main.get_command(build_app()).commands.items():
         except MissingExtra as error:
             print(" ".join(words), error, sep="\\t")
 """
+
+PLAIN_COMMANDS = {
+    "artifact inspect": ["ARCHIVE"],
+    "artifact pack": ["MODEL", "--out", "OUT"],
+    "artifact verify": ["ARCHIVE"],
+    "dataset inspect": ["PHOTOGRAPHS"],
+    "grade": ["PHOTOGRAPH"],
+    "model list": [],
+    "names": ["PHOTOGRAPH"],
+}
+"""The commands that need no extra, with arguments for each."""
 
 
 class Environment:
@@ -146,7 +159,7 @@ def test_every_other_command_of_the_plain_install_names_the_extra_to_install(pla
     assert done.returncode == 0, done.stderr
     answers = dict(line.split("\t") for line in done.stdout.splitlines())
     works = {name for name, answer in answers.items() if answer == "needs nothing"}
-    assert {"grade", "artifact pack", "model list"} <= works
+    assert works == set(PLAIN_COMMANDS)
     for command, answer in answers.items():
         extras = EXTRAS.get(command) or EXTRAS.get(command.split()[0])
         if extras:
@@ -155,7 +168,23 @@ def test_every_other_command_of_the_plain_install_names_the_extra_to_install(pla
             assert command in works
 
 
-@pytest.mark.parametrize("command", ["study plan quick", "serve", "local up", "recommend x"])
+@pytest.mark.parametrize("command", PLAIN_COMMANDS)
+def test_a_command_that_needs_no_extra_works_in_the_plain_install(command, plain, tmp_path):
+    model = tmp_path / "model"
+    extract_archive(box_artifact(), model)
+    places = {"PHOTOGRAPH": PHOTOGRAPH, "PHOTOGRAPHS": PHOTOGRAPH.parent, "ARCHIVE": box_artifact()}
+    places |= {"MODEL": model / "model.onnx", "OUT": tmp_path / "model.tar.gz"}
+    words = [str(places.get(word, word)) for word in PLAIN_COMMANDS[command]]
+    has_json = "--json" in plain.run("drdeploy", *command.split(), "--help").stdout
+    for more in [[], ["--json"]] if has_json else [[]]:
+        done = plain.run("drdeploy", *command.split(), *words, *more)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["study plan quick", "serve", "local up", "local status", "recommend x"]
+)
 def test_a_command_that_lacks_its_extra_ends_with_one_sentence(command, plain):
     done = plain.run("drdeploy", *command.split())
     assert done.returncode == 1

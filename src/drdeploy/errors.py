@@ -329,7 +329,19 @@ class ClinicError(DrdeployError):
 
 
 class MissingExtra(DrdeployError, ImportError):
-    """A package of one of this project's extras is not installed."""
+    """A package of one of this project's extras is not installed.
+
+    Attributes:
+        extra: The extra that installs the package; empty if several extras are needed.
+    """
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "", extra: str = "") -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.extra = extra
+
+
+PARTS_OF_EXTRAS = {"archive": ("cloud",), "study": ("cloud", "serve")}
+"""The extras that another extra installs too."""
 
 
 @contextmanager
@@ -337,6 +349,9 @@ def turn_import_error_into_missing_extra(extra: str, what: str) -> Iterator[None
     """Raise :class:`MissingExtra` if a package that the block imports is not installed.
 
     Usage: ``with turn_import_error_into_missing_extra("study", "The local service"): import moto``.
+
+    If the block raises :class:`MissingExtra` itself, for an extra that is only a part of ``extra``,
+    the new error names ``extra``. Otherwise, the user would install the part, and be refused again.
     """
     try:
         yield
@@ -344,7 +359,18 @@ def turn_import_error_into_missing_extra(extra: str, what: str) -> Iterator[None
         # If a module of this package is missing, that is a bug, which no extra would repair.
         if err.name is None or err.name.partition(".")[0] == "drdeploy":
             raise
-        raise MissingExtra(
-            f"{what} needs the package {err.name.partition('.')[0]}, which is not installed",
-            remedy=describe_extra_installation(extra),
-        ) from err
+        raise _make_missing_extra_error(extra, what, err.name.partition(".")[0]) from err
+    except MissingExtra as err:
+        if err.name is None or err.extra not in PARTS_OF_EXTRAS.get(extra, ()):
+            raise
+        raise _make_missing_extra_error(extra, what, err.name) from err
+
+
+def _make_missing_extra_error(extra: str, what: str, package: str) -> MissingExtra:
+    error = MissingExtra(
+        f"{what} needs the package {package}, which is not installed",
+        remedy=describe_extra_installation(extra),
+        extra=extra,
+    )
+    error.name = package
+    return error

@@ -516,3 +516,31 @@ def test_aws_needs_a_bucket(more, tiny_archive, eyes, tmp_path, monkeypatch):
     refused = run(*words, "--on", "batch-transform", *more)
     assert isinstance(refused.exception, InvalidInput)
     assert refused.exception.where == "--bucket"
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "message"),
+    [("ml.m5.large", "ml.m5.large has none"), ("ml.g5.xlarge", "has driver 470")],
+)
+def test_an_image_that_cannot_start_is_refused_at_the_plan(
+    instance_type, message, tiny_archive, eyes, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("DRDEPLOY_ENDPOINT_URL", raising=False)
+    refused = run(
+        "archive", "grade", eyes, "--out", tmp_path / "t.parquet", "--artifact", tiny_archive,
+        "--on", "batch-transform", "--plan", "--instance-type", instance_type, "--bucket", "b",
+        "--role", "arn:aws:iam::1:role/r",
+        "--image", "123456789012.dkr.ecr.us-east-1.amazonaws.com/drdeploy:cuda",
+    )  # fmt: skip
+    assert isinstance(refused.exception, InvalidInput)
+    assert message in str(refused.exception)
+
+
+def test_the_plan_projects_instances_with_a_gpu(tiny_archive, eyes, tmp_path):
+    planned = run(
+        "archive", "grade", eyes, "--out", tmp_path / "t.parquet", "--artifact", tiny_archive,
+        "--plan", "--instance-type", "ml.g5.xlarge",
+    )  # fmt: skip
+    assert planned.exception is None
+    assert "ml.g5.xlarge (4 vCPUs" in planned.output

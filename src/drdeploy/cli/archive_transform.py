@@ -10,6 +10,7 @@ from drdeploy.cli.archive_plan import print_transform_plan
 from drdeploy.cli.archive_progress import grading_progress
 from drdeploy.cli.batch_jobs import (
     DEFAULT_IMAGE,
+    check_gpu_host_of_job,
     choose_bucket_role_and_image,
     find_model_archive,
     look_up_price_of_job,
@@ -106,16 +107,17 @@ class TransformRun:
         """Check the options, and connect to AWS or to the local service.
 
         Raises:
-            InvalidInput: AWS needs an option that is missing, or the model does not exist.
+            InvalidInput: AWS needs an option that is missing, the model does not exist, or the
+                image cannot run on the instance type.
             UnknownPrice: A job would start on AWS, and its price is not known.
         """
         from drdeploy.hosting.sagemaker import BatchTransform
 
+        image = options.image or DEFAULT_IMAGE
+        check_gpu_host_of_job(image, prices.instance_type)
         archive = find_model_archive(artifact)
         batch = BatchTransform.connect(endpoint_url)
-        place = choose_bucket_role_and_image(
-            batch, options.bucket, options.role, options.image or DEFAULT_IMAGE
-        )
+        place = choose_bucket_role_and_image(batch, options.bucket, options.role, image)
         prices = replace(prices, region=prices.region or batch.region)
         if not (batch.is_local or only_plan):  # before photographs are listed and graded
             look_up_price_of_job(

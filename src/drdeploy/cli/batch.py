@@ -15,6 +15,7 @@ from drdeploy.cli.batch_jobs import (
     ChosenJobPlace,
     ConcurrencyOption,
     RoleOption,
+    check_gpu_host_of_job,
     choose_bucket_role_and_image,
     find_model_archive,
     look_up_price_of_job,
@@ -141,7 +142,6 @@ def run(
         PriceSheet,
         make_job_name,
     )
-    from drdeploy.hosting.sagemaker.gpu_hosts import TRANSFORM_AMIS, check_gpu_host
 
     if variables is not None:
         refuse_options_replaced_by_variables_file(context, INSTANCES, "job")
@@ -156,10 +156,9 @@ def run(
         if variables is None
         else read_batch_config_from_file(variables)
     )
-    check_gpu_host(
-        {}, instances.instance_type, transform_ami_version,
-        amis=TRANSFORM_AMIS, ami_member="--transform-ami-version",
-    )  # fmt: skip
+    check_gpu_host_of_job(
+        image, instances.instance_type, transform_ami_version, ami_member="--transform-ami-version"
+    )
     archive = find_model_archive(artifact)
     prefix = _find_s3_prefix(photographs)
     batch = BatchTransform.connect(endpoint_url, region=region)

@@ -10,6 +10,7 @@ import typer
 
 from drdeploy.cli.deployment import confirm_at_terminal
 from drdeploy.errors import InvalidInput, PlanDeclined, UnknownPrice
+from drdeploy.files import path_of_shipped_file
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import BatchTransform, Price, PriceSheet
@@ -70,9 +71,9 @@ def choose_bucket_role_and_image(
             raise InvalidInput(
                 f"On AWS, {option} must be given",
                 where=option,
-                remedy="Create the bucket and the role with "
-                "infrastructure/modules/batch-transform, or give --endpoint-url for the local "
-                "service",
+                remedy="Create the bucket and the role with the Terraform module "
+                f"{path_of_shipped_file('infrastructure/modules/batch-transform')}, or give "
+                "--endpoint-url for the local service",
             )
     if ".dkr.ecr." not in image:
         raise InvalidInput(
@@ -124,6 +125,38 @@ def require_approval_of_job(*, yes: bool, if_declined: str = "") -> None:
             f"The plan was not approved, so no job was started{if_declined}",
             remedy="To start without being asked, add --yes",
         )
+
+
+def check_gpu_host_of_job(
+    image: str,
+    instance_type: str,
+    ami: str | None = None,
+    *,
+    ami_member: str = "TransformAmiVersion",
+) -> None:
+    """Refuse a transform job whose image needs a GPU or a driver that its instances lack.
+
+    Only images of this project are checked, because nothing is known about others.
+
+    Args:
+        image: The name or tag of a local image, or the URI of an image in ECR.
+        instance_type: The type of the job's instances.
+        ami: The AMI version of the instances; None for SageMaker's default.
+        ami_member: The option or field that chooses the AMI version, for messages.
+
+    Raises:
+        InvalidInput: The image cannot start, or the AMI version does not fit the instances.
+    """
+    from drdeploy.hosting.images import (
+        find_own_image_by_ecr_uri,
+        find_own_image_by_tag,
+        resolve_image_tag,
+    )
+    from drdeploy.hosting.sagemaker.gpu_hosts import TRANSFORM_AMIS, check_gpu_host
+
+    own = find_own_image_by_tag(resolve_image_tag(image)) or find_own_image_by_ecr_uri(image)
+    variables = {} if own is None else own.variables
+    check_gpu_host(variables, instance_type, ami, amis=TRANSFORM_AMIS, ami_member=ami_member)
 
 
 def find_model_archive(artifact: Path | None) -> Path:

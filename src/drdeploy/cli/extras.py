@@ -51,6 +51,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "image cold-start": ("study",),
     "image sizes": ("study",),
     "local down": ("study",),
+    "local status": ("cloud",),
     "local up": ("study",),
     "model compare": ("study", "train"),
     "model evaluate": ("study",),

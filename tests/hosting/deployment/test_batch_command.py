@@ -146,6 +146,34 @@ def test_aws_needs_a_bucket_a_role_and_an_image_in_ecr(folder, monkeypatch):
         place = (*place, option, value)
 
 
+ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("image", "instances", "message"),
+    [
+        (f"{ECR}/drdeploy:cuda", ("ml.m5.large",), "ml.m5.large has none"),
+        (f"{ECR}/drdeploy:cuda", ("ml.g5.xlarge",), "has driver 470"),
+        (f"{ECR}/grader/drdeploy:cuda-0123456789abcdef", ("ml.g5.xlarge",), "has driver 470"),
+        (
+            f"{ECR}/drdeploy:cuda",
+            ("ml.g5.xlarge", "--transform-ami-version", "al2-ami-sagemaker-batch-gpu-535"),
+            "has driver 535",
+        ),
+        ("cuda", ("ml.m5.large",), "ml.m5.large has none"),
+    ],
+)
+def test_an_image_that_cannot_start_is_refused_before_anything_is_uploaded(
+    folder, image, instances, message
+):
+    result = run(
+        "batch", "run", folder, "--region", "us-east-1", "--bucket", "b", "--role",
+        "arn:aws:iam::1:role/r", "--image", image, "--instance-type", *instances,
+    )  # fmt: skip
+    assert isinstance(result.exception, InvalidInput)
+    assert message in str(result.exception)
+
+
 LARGE = {"instance_type": "ml.m5.large"}
 
 

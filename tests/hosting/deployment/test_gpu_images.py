@@ -18,7 +18,11 @@ from drdeploy.hosting.deployment.variables import (
     EndpointVariables,
     ModelSource,
 )
-from drdeploy.hosting.images.build import CUDA_REQUIREMENT, find_own_image_by_tag
+from drdeploy.hosting.images.build import (
+    CUDA_REQUIREMENT,
+    find_own_image_by_ecr_uri,
+    find_own_image_by_tag,
+)
 from drdeploy.hosting.sagemaker import (
     AsynchronousConfig,
     EndpointDefinition,
@@ -105,3 +109,21 @@ def test_an_asynchronous_endpoint_takes_an_ami_version():
     assert isinstance(config, AsynchronousConfig)
     assert config.inference_ami_version == NEWEST
     check(config)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("drdeploy:cuda", "cuda"),
+        ("team/drdeploy:lean", "lean"),
+        ("graders:cuda-0123456789abcdef", "cuda"),
+        ("graders:lean-arm64-0123456789abcdef", "lean"),
+        ("graders:cuda", None),
+        ("drdeploy:latest", None),
+        ("drdeploy@sha256:" + "0" * 64, None),
+        ("graders", None),
+    ],
+)
+def test_own_images_in_ecr_are_recognised_by_their_tags(place, name):
+    own = find_own_image_by_ecr_uri(f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{place}")
+    assert (own and own.name) == name

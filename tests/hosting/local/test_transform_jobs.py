@@ -10,6 +10,8 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 from local_aws import client, until
 
+from drdeploy.hosting.local.instances.processes import ProcessBackend
+
 GROUP = "/aws/sagemaker/TransformJobs"
 
 
@@ -290,3 +292,17 @@ def test_a_job_that_cannot_be_served_is_refused_by_name(batch, request_members, 
         batch.create("s3://batch/any/", **request_members)
     assert message in str(refused.value)
     assert "ValidationException" in str(refused.value)
+
+
+def test_an_image_for_gpus_is_refused_with_the_ami_versions_of_batch_transform(batch, monkeypatch):
+    monkeypatch.setattr(
+        ProcessBackend, "find_image_variables", lambda *_: {"NVIDIA_REQUIRE_CUDA": "cuda>=12.2"}
+    )
+    with pytest.raises(ClientError) as refused:
+        batch.create("s3://batch/any/", resources={"InstanceType": "ml.g5.xlarge"})
+    assert "Set TransformAmiVersion to al2-ami-sagemaker-batch-gpu-535" in str(refused.value)
+
+
+def test_instances_here_get_no_gpu(batch):
+    with pytest.raises(ClientError, match="instances on this machine get no GPU"):
+        batch.create("s3://batch/any/", resources={"InstanceType": "ml.g5.xlarge"})

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from botocore.stub import Stubber
 
-from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout
+from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout, InvalidInput
 from drdeploy.hosting.sagemaker import (
     Clock,
     EndpointDefinition,
@@ -17,6 +17,7 @@ from drdeploy.hosting.sagemaker import (
     RealTimeConfig,
     ServerlessConfig,
     is_loopback_url,
+    make_boto3_client,
     make_hosting_clients,
 )
 from drdeploy.hosting.sagemaker.configs import VARIANT
@@ -307,6 +308,37 @@ def test_made_up_credentials_never_leave_the_machine(monkeypatch):
     hosting = Hosting.connect("https://sagemaker.example.com", region="us-east-1")
     with pytest.raises(EndpointError, match=r"credentials"):
         hosting.exists("demo")
+
+
+@pytest.fixture
+def no_aws_configuration(monkeypatch):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+
+
+@pytest.mark.parametrize(
+    ("environment", "region", "expected"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, None, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2"}, None, "eu-west-2"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, None, "eu-west-1"),
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-west-2"}, None, "eu-west-2"),
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-3", "eu-west-3"),
+    ],
+)
+@pytest.mark.usefixtures("no_aws_configuration")
+def test_the_region_comes_from_the_variables_of_aws(environment, region, expected, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert make_boto3_client("sts", region=region).meta.region_name == expected
+    assert make_hosting_clients(region=region).sagemaker.meta.region_name == expected
+
+
+@pytest.mark.usefixtures("no_aws_configuration")
+def test_without_a_region_the_message_names_the_variable_that_helps():
+    with pytest.raises(InvalidInput, match=r"No AWS region is set.*Set AWS_REGION"):
+        make_boto3_client("sts")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """An endpoint configuration that SageMaker would refuse cannot be constructed."""
 
+import gzip
+import json
+from importlib.resources import files
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +76,9 @@ def test_limits_are_those_of_botocores_service_model():
         ("ml.c4.large", 2, 3.75, "x86_64"),
         ("ml.t2.medium", 2, 4, "x86_64"),
         ("ml.r8g.medium", 1, 8, "arm64"),
+        ("ml.g4dn.xlarge", 4, 16, "x86_64"),
+        ("ml.g5.48xlarge", 192, 768, "x86_64"),
+        ("ml.g6.2xlarge", 8, 32, "x86_64"),
     ],
 )
 def test_resources_are_those_that_aws_publishes(instance_type, vcpu, memory_gib, architecture):
@@ -88,6 +95,20 @@ def test_every_type_of_a_known_family_has_resources():
     for name in api_limits.read_instance_types():
         if not name.removeprefix("ml.").startswith(accelerated):
             assert find_instance_resources(name).vcpu >= 1
+
+
+@pytest.mark.parametrize("family", ["g4dn", "g5", "g6"])
+def test_types_with_a_gpu_have_the_resources_that_the_api_of_ec2_states(family):
+    # moto holds a copy of the answer of EC2's DescribeInstanceTypes.
+    data = files("moto").joinpath("ec2/resources/instance_types.json.gz").read_bytes()
+    stated = json.loads(gzip.decompress(data))
+    names = [one for one in api_limits.read_instance_types() if one.split(".")[1] == family]
+    assert len(names) >= 6
+    for name in names:
+        facts = stated[name.removeprefix("ml.")]
+        resources = find_instance_resources(name)
+        assert resources.vcpu == facts["VCpuInfo"]["DefaultVCpus"]
+        assert resources.memory_mb == facts["MemoryInfo"]["SizeInMiB"]
 
 
 def test_accelerators_are_not_guessed():

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNAVAILABLE_REMEDY = (
-    "Start Docker, or point DOCKER_HOST at a running engine; on a Debian machine without "
-    'Docker: eval "$(scripts/start-engine.sh)"'
+    "Start Docker, or point DOCKER_HOST at a running engine. On a Debian machine without Docker, "
+    'you can run `eval "$(scripts/start-engine.sh)"` as root in a clone of the project'
 )
 
 

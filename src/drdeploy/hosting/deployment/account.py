@@ -56,7 +56,7 @@ class AwsAccount:
 
     Attributes:
         endpoint_url: The URL of the local service; None means AWS.
-        region: The AWS region; None means boto3's own configuration, for example
+        region: The AWS region; None means the user's configuration: ``AWS_REGION``,
             ``AWS_DEFAULT_REGION`` or the profile.
     """
 
@@ -93,7 +93,7 @@ class AwsAccount:
         """Return the region in use.
 
         Raises:
-            InvalidInput: Neither this account nor boto3's session names a region.
+            InvalidInput: Neither this account nor the user's configuration names a region.
         """
         return str(self.boto3_client("sts").meta.region_name)
 

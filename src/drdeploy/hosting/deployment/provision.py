@@ -25,6 +25,7 @@ from drdeploy.errors import (
     PlanDeclined,
     UnknownPrice,
 )
+from drdeploy.files import path_of_shipped_file
 from drdeploy.hosting.deployment.approval import Proposal, estimate_endpoint_costs
 from drdeploy.hosting.deployment.architectures import check_image_architectures
 from drdeploy.hosting.deployment.archive_upload import (
@@ -281,7 +282,7 @@ class Provisioner:
             self.approver.show_progress(
                 "the execution role gets no permissions boundary, because no boundary for the "
                 f"prefix {variables.prefix} was found in this account. The Terraform module "
-                "infrastructure/modules/deployer-policy creates one"
+                f"{path_of_shipped_file('infrastructure/modules/deployer-policy')} creates one"
             )
         return replace(variables, safeguards=known)
 

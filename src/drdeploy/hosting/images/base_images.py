@@ -23,7 +23,7 @@ PLACEHOLDER_LABEL = "org.drdeploy.placeholder"
 REMEDY = (
     "Check that this machine can reach the registry. If the registry no longer has the digest, run "
     "`make base-lock` in a clone. If no registry can be reached, "
-    '`eval "$(scripts/start-engine.sh)"` builds a placeholder of the base image'
+    '`eval "$(scripts/start-engine.sh)"` in a clone builds a placeholder of the base image'
 )
 
 

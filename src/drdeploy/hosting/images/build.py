@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager, nullcontext
@@ -41,9 +42,13 @@ ImagePlatform = Literal["linux/amd64", "linux/arm64"]
 ARM64: ImagePlatform = "linux/arm64"
 ARM64_IMAGES: tuple[ImageName, ...] = ("reduced", "lean")
 EMULATION_REMEDY = (
-    "Let QEMU run them: `docker run --privileged --rm tonistiigi/binfmt --install arm64`, or on a "
-    'Debian machine without Docker `eval "$(scripts/start-engine.sh arm64)"`'
+    "Let QEMU run them: `docker run --privileged --rm tonistiigi/binfmt --install arm64`. On a "
+    'Debian machine without Docker, run `eval "$(scripts/start-engine.sh arm64)"` as root in a '
+    "clone of the project"
 )
+
+_ID_IN_ECR_TAG = re.compile("-[0-9a-f]{16}$")
+"""The part of an image's id at the end of its tag in ECR."""
 
 
 def resolve_image_tag(image: str) -> str:
@@ -86,6 +91,20 @@ def find_own_image_by_tag(tag: str) -> OwnImage | None:
     platforms: tuple[ImagePlatform | None, ...] = (None, ARM64)
     ours = (OwnImage(name, platform) for name in ALL_IMAGE_NAMES for platform in platforms)
     return next((image for image in ours if image.tag == tag), None)
+
+
+def find_own_image_by_ecr_uri(uri: str) -> OwnImage | None:
+    """Return the project's image that a URI in ECR names by its tag; None if it names another.
+
+    The tag of an image that ``drdeploy image push`` has pushed ends with a part of the image's id,
+    for example ``cuda-0123456789abcdef``. A tag without an id, for example ``cuda``, counts only if
+    the repository is called ``drdeploy``, because other projects have such tags too.
+    """
+    place, _, tag = uri.rpartition(":")
+    name = _ID_IN_ECR_TAG.sub("", tag)
+    if name == tag and place.rpartition("/")[2] != "drdeploy":
+        return None
+    return find_own_image_by_tag(f"drdeploy:{name}")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from drdeploy.errors import turn_import_error_into_missing_extra
 from drdeploy.units import GIB, MIB
 
 DEFAULT_REGION = "us-east-1"
@@ -82,7 +83,8 @@ class IntegerRange:
 
 @cache
 def _load_service_model_shapes() -> dict[str, Any]:
-    import botocore.loaders
+    with turn_import_error_into_missing_extra("cloud", "A configuration of SageMaker"):
+        import botocore.loaders
 
     model = botocore.loaders.Loader().load_service_model("sagemaker", "service-2")
     shapes: dict[str, Any] = model["shapes"]

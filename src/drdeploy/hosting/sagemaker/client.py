@@ -99,6 +99,7 @@ class Hosting:
 
         Raises:
             InvalidInput: No region is set for AWS.
+            MissingExtra: The extra ``cloud`` is not installed.
         """
         clients = make_hosting_clients(endpoint_url, region=region, max_connections=max_connections)
         return cls(clients, is_local=is_loopback_url(endpoint_url), clock=clock)

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, turn_import_error_into_missing_extra
 from drdeploy.hosting.sagemaker.api_limits import DEFAULT_REGION, INVOCATION_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def make_boto3_client(
 
     Raises:
         InvalidInput: No region is set for AWS.
+        MissingExtra: The extra ``cloud`` is not installed.
     """
     return _make_client_factory(endpoint_url, region)(service)
 
@@ -100,9 +101,19 @@ def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[st
     return dict.fromkeys(names, "local")
 
 
+def _find_region_in_environment() -> str | None:
+    """Return the AWS region in ``AWS_REGION``; None if the variable is not set.
+
+    AWS's other SDKs, the AWS CLI and Terraform read ``AWS_REGION``, and prefer it to
+    ``AWS_DEFAULT_REGION``. boto3 reads only ``AWS_DEFAULT_REGION``.
+    """
+    return os.environ.get("AWS_REGION") or None
+
+
 def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callable[..., Any]:
-    import boto3
-    from botocore.config import Config
+    with turn_import_error_into_missing_extra("cloud", "A connection to AWS or the local service"):
+        import boto3
+        from botocore.config import Config
 
     is_local = is_loopback_url(endpoint_url)
     if is_local:
@@ -113,10 +124,12 @@ def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callab
             region_name=region or DEFAULT_REGION,
         )
     else:
-        session = boto3.Session(region_name=region)
+        session = boto3.Session(region_name=region or _find_region_in_environment())
     if not session.region_name:
         raise InvalidInput(
-            "No AWS region is set", where="region", remedy="Set AWS_REGION, or choose a region"
+            "No AWS region is set",
+            where="region",
+            remedy="Set AWS_REGION, or set a region in your AWS profile with `aws configure`",
         )
 
     def make_boto3_client_of_service(service: str, **options: Any) -> Any:

@@ -1,4 +1,7 @@
-"""The vCPUs, memory and architecture of the ``ml.*`` instance types without accelerators.
+"""The vCPUs, memory and architecture of the ``ml.*`` instance types.
+
+Of the types with accelerators, only the families with GPUs that the packaged price sheet lists are
+here: g4dn, g5 and g6.
 
 The numbers come from two pages of AWS, which were read in June 2025 and agree: "Amazon EC2 instance
 types", and the pricing page of SageMaker AI. Within a family, the memory per vCPU is constant. The
@@ -39,7 +42,7 @@ class _Family(NamedTuple):
     architecture: CpuArchitecture
 
 
-# c is compute optimized, m general purpose, r memory optimized.
+# c is compute optimized, m general purpose, r memory optimized, g has GPUs.
 _FAMILIES: dict[str, _Family] = {
     **dict.fromkeys(("c5", "c5d", "c6i", "c6in", "c7i"), _Family(2, "x86_64")),
     **dict.fromkeys(("m4", "m5", "m5d", "m6i", "m7i"), _Family(4, "x86_64")),
@@ -48,6 +51,7 @@ _FAMILIES: dict[str, _Family] = {
     **dict.fromkeys(("m6g", "m6gd", "m8g"), _Family(4, "arm64")),
     **dict.fromkeys(("r6g", "r6gd", "r7gd", "r8g"), _Family(8, "arm64")),
     "c4": _Family(1.875, "x86_64"),
+    **dict.fromkeys(("g4dn", "g5", "g6"), _Family(4, "x86_64")),
 }
 
 _EXCEPTIONS: dict[str, InstanceResources] = {
@@ -66,8 +70,8 @@ def find_instance_resources(instance_type: str) -> InstanceResources:
     """Return the vCPUs, memory and architecture of an instance type.
 
     Raises:
-        InvalidInput: SageMaker does not offer the instance type for endpoints, or the type has
-            accelerators, for which this module has no numbers.
+        InvalidInput: SageMaker does not offer the instance type for endpoints, or this module has
+            no numbers for it, because it has accelerators.
     """
     if instance_type not in api_limits.read_instance_types():
         close = get_close_matches(instance_type, sorted(api_limits.read_instance_types()), n=3)

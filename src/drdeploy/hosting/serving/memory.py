@@ -15,6 +15,9 @@ from drdeploy.hosting.serving.budgets import BODIES_BYTES, IMAGE_PLACES, PLACE_B
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
+    from typing import Literal
+
+    from drdeploy.grader.runtimes.runtime import RuntimeName
     from drdeploy.hosting.serving.capacity import Capacity
     from drdeploy.hosting.serving.settings import Settings
 
@@ -36,7 +39,12 @@ threads.
 
 
 def count_workers_that_fit_in_memory(
-    settings: Settings, memory_bytes: float | None = None, copies_of_model: int = COPIES_OF_MODEL
+    settings: Settings,
+    runtime: RuntimeName | Literal[""],
+    memory_bytes: float | None = None,
+    *,
+    concurrency: int = 1,
+    copies_of_model: int = COPIES_OF_MODEL,
 ) -> int:
     """Return how many workers fit into the memory together with the largest image; 0 if none fits.
 
@@ -45,21 +53,54 @@ def count_workers_that_fit_in_memory(
 
     Args:
         settings: The settings of the server.
+        runtime: The library that will run the model; empty if it is not known.
         memory_bytes: The memory of the container. None means the container's limit or, without a
             limit, the memory of the machine.
+        concurrency: How many requests each worker handles at once.
         copies_of_model: The memory of a worker's model, as a multiple of the size of its files.
     """
+    worker = _estimate_idle_worker_bytes(settings, runtime, copies_of_model)
+    left = _find_memory_for_workers(memory_bytes)
+    return max(0, int(left // (worker + concurrency * PLACE_BYTES)))
+
+
+def count_requests_that_fit_in_memory(
+    settings: Settings,
+    runtime: RuntimeName | Literal[""],
+    workers: int,
+    memory_bytes: float | None = None,
+) -> int:
+    """Return how many requests each worker can handle at once without running out of memory.
+
+    A request takes the memory of an ordinary photograph. Memory for the largest image is set aside
+    first. The result is 0 if the workers themselves do not fit.
+
+    Args:
+        settings: The settings of the server.
+        runtime: The library that will run the model; empty if it is not known.
+        workers: The number of workers.
+        memory_bytes: The memory of the container. None means the container's limit or, without a
+            limit, the memory of the machine.
+    """
+    worker = _estimate_idle_worker_bytes(settings, runtime, COPIES_OF_MODEL)
+    left = _find_memory_for_workers(memory_bytes) / workers - worker
+    return max(0, int(left // PLACE_BYTES))
+
+
+def _find_memory_for_workers(memory_bytes: float | None) -> float:
+    """Return the bytes that the largest image and the bodies of requests leave to the workers."""
     if memory_bytes is None:
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         memory_bytes = min(read_memory_limit_bytes(), installed)
-    is_small = settings.profile == "lean" and settings.runtime in {"", "onnxruntime"}
-    worker = (
-        (LEAN_WORKER_BYTES if is_small else FRAMEWORK_WORKER_BYTES)
-        + copies_of_model * _measure_folder_bytes(Path(settings.model_dir))
-        + max(1, settings.concurrency) * PLACE_BYTES
-    )
-    left = memory_bytes - SPARE_BYTES - BODIES_BYTES - IMAGE_PLACES * PLACE_BYTES
-    return max(0, int(left // worker))
+    return memory_bytes - SPARE_BYTES - BODIES_BYTES - IMAGE_PLACES * PLACE_BYTES
+
+
+def _estimate_idle_worker_bytes(
+    settings: Settings, runtime: RuntimeName | Literal[""], copies_of_model: int
+) -> int:
+    is_small = settings.profile == "lean" and runtime in {"", "onnxruntime"}
+    base = LEAN_WORKER_BYTES if is_small else FRAMEWORK_WORKER_BYTES
+    return base + copies_of_model * _measure_folder_bytes(Path(settings.model_dir))
 
 
 def _measure_folder_bytes(folder: Path) -> int:

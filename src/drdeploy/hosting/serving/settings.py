@@ -105,9 +105,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
         int,
         _describe_setting_field(
             "Number of threads for one prediction. 0 means all vCPUs (classic), or the worker's "
-            "share of the vCPUs (lean). With 0, a lean worker on ONNX Runtime divides its share "
-            "among its requests, and can also use idle vCPUs while the container grades only one "
-            "photograph.",
+            "share of the vCPUs (lean). With 0, on two vCPUs or more, a lean worker on ONNX "
+            "Runtime divides its share among its requests. If the memory allows, it also uses idle "
+            "vCPUs while the container grades only one photograph.",
             ge=0,
             le=256,
         ),
@@ -116,7 +116,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_v
         int,
         _describe_setting_field(
             "Number of requests that each worker handles at once. 0 means one for each vCPU of the "
-            "worker's share, but at least 8 on a GPU.",
+            "worker's share, but at least 8 on a GPU. On two vCPUs or more without a GPU, 0 means "
+            "fewer if the memory is too small.",
             ge=0,
             le=256,
         ),

@@ -10,6 +10,9 @@ from drdeploy.hosting.serving.capacity import Capacity
 from drdeploy.hosting.serving.settings import MAX_WORKERS
 
 if TYPE_CHECKING:
+    from typing import Literal
+
+    from drdeploy.grader.runtimes.runtime import RuntimeName
     from drdeploy.hosting.serving.settings import Settings
 
 GPU_CONCURRENCY = 8
@@ -44,52 +47,90 @@ def choose_worker_and_thread_counts(
         memory_bytes: The container's memory limit; None reads the limit from the system.
     """
     cpus = count_available_cpus() if vcpus is None else vcpus
+    runtime = settings.runtime
+    if cpus >= 2:  # a cold start on a fraction of a vCPU reads no more than it needs
+        from drdeploy.hosting.serving.model_runtime import find_runtime_of_model
+
+        runtime = find_runtime_of_model(settings)
     if isinstance(settings.workers, int):
         workers = settings.workers
-    elif settings.runtime == "cuda":
+    elif runtime == "cuda":
         workers = 1  # each would hold the model and CUDA in the memory of the one GPU
     else:
-        workers = _choose_worker_count(settings, cpus, memory_bytes)
+        workers = _choose_worker_count(settings, runtime, cpus, memory_bytes)
     share = _round_cpus_up(cpus / workers)
-    least = GPU_CONCURRENCY if settings.runtime == "cuda" else 1
-    concurrency = settings.concurrency or max(share, least)
+    concurrency = settings.concurrency or _choose_concurrency(
+        settings, runtime, cpus, workers, memory_bytes
+    )
     if settings.threads:
         return Capacity(workers, concurrency, settings.threads)
     if settings.profile == "classic":
         return Capacity(workers, concurrency, _round_cpus_up(cpus))
-    if not _may_use_idle_cpus(settings, cpus, workers, memory_bytes):
+    # Only ONNX Runtime can use few threads at one time and many at another. A container with less
+    # than two vCPUs is usually serverless, and SageMaker sends it one request at a time.
+    if cpus < 2 or runtime != "onnxruntime":
         return Capacity(workers, concurrency, share)
+    threads = max(1, share // concurrency)
+    if not _fits_second_copy_of_model(settings, runtime, workers, concurrency, memory_bytes):
+        return Capacity(workers, concurrency, threads)
     widest = min(_round_cpus_up(cpus), MAX_THREADS_WHEN_ALONE)
-    return Capacity(workers, concurrency, max(1, share // concurrency), widest)
+    return Capacity(workers, concurrency, threads, widest)
 
 
-def _may_use_idle_cpus(
-    settings: Settings, cpus: float, workers: int, memory_bytes: float | None
+def _choose_worker_count(
+    settings: Settings, runtime: RuntimeName | Literal[""], cpus: float, memory_bytes: float | None
+) -> int:
+    """Return one worker per whole vCPU, as far as the memory allows, and at least one."""
+    whole_cpus = min(math.floor(cpus), MAX_WORKERS)
+    if whole_cpus < 2:
+        return 1
+    from drdeploy.hosting.serving.memory import count_workers_that_fit_in_memory
+
+    fitting = count_workers_that_fit_in_memory(
+        settings, runtime, memory_bytes, concurrency=max(1, settings.concurrency)
+    )
+    return max(1, min(whole_cpus, fitting))
+
+
+def _choose_concurrency(
+    settings: Settings,
+    runtime: RuntimeName | Literal[""],
+    cpus: float,
+    workers: int,
+    memory_bytes: float | None,
+) -> int:
+    """Return one request per vCPU of a worker's share, as far as the memory allows."""
+    share = _round_cpus_up(cpus / workers)
+    if runtime == "cuda":
+        return max(share, GPU_CONCURRENCY)
+    if share < 2 or cpus < 2:
+        return share
+    from drdeploy.hosting.serving.memory import count_requests_that_fit_in_memory
+
+    fitting = count_requests_that_fit_in_memory(settings, runtime, workers, memory_bytes)
+    return max(1, min(share, fitting))
+
+
+def _fits_second_copy_of_model(
+    settings: Settings,
+    runtime: RuntimeName | Literal[""],
+    workers: int,
+    concurrency: int,
+    memory_bytes: float | None,
 ) -> bool:
-    """Return whether a worker may use the vCPUs of other workers while these have no work."""
-    if cpus < 2 or settings.runtime not in {"", "onnxruntime"}:
-        return False
-    from pathlib import Path
-
-    # Only ONNX Runtime can use few threads at one time and many at another.
-    if not any(Path(settings.model_dir).rglob("*.onnx")):
-        return False
+    """Return whether each worker has memory for the model a second time, with more threads."""
     from drdeploy.hosting.serving.memory import (
         COPIES_OF_TWO_MODELS,
         count_workers_that_fit_in_memory,
     )
 
-    return workers <= count_workers_that_fit_in_memory(settings, memory_bytes, COPIES_OF_TWO_MODELS)
-
-
-def _choose_worker_count(settings: Settings, cpus: float, memory_bytes: float | None) -> int:
-    """Return one worker per whole vCPU, as far as the memory allows, and at least one."""
-    whole_cpus = min(math.floor(cpus), MAX_WORKERS)
-    if whole_cpus < 2:
-        return 1  # a cold start on a fraction of a vCPU reads no more than it needs
-    from drdeploy.hosting.serving.memory import count_workers_that_fit_in_memory
-
-    return max(1, min(whole_cpus, count_workers_that_fit_in_memory(settings, memory_bytes)))
+    return workers <= count_workers_that_fit_in_memory(
+        settings,
+        runtime,
+        memory_bytes,
+        concurrency=concurrency,
+        copies_of_model=COPIES_OF_TWO_MODELS,
+    )
 
 
 def _round_cpus_up(cpus: float) -> int:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from drdeploy.errors import StudyError
+from drdeploy.errors import StudyError, turn_import_error_into_missing_extra
 from drdeploy.files import path_of_shipped_file, read_toml_file
 from drdeploy.grader.artifacts import ModelFormat, Precision
 from drdeploy.hosting.sagemaker import DEFAULT_REGION, AnyHostingConfig
@@ -155,6 +155,7 @@ class Study(_Table):
         Raises:
             StudyError: The study does not exist, or a field of the file is wrong.  The message
                 names the field and its allowed values.
+            MissingExtra: The extra ``study`` is not installed.
         """
         path = find_study_file(path_or_name)
         try:
@@ -162,9 +163,11 @@ class Study(_Table):
         except ValueError as err:
             raise StudyError(f"The file is not TOML: {err}", where=str(path)) from err
         try:
-            return cls.model_validate(
-                _resolve_artifact_paths({"name": path.stem, **document}, path.parent)
-            )
+            # A study's configurations are checked against the limits that botocore states.
+            with turn_import_error_into_missing_extra("study", "A study"):
+                return cls.model_validate(
+                    _resolve_artifact_paths({"name": path.stem, **document}, path.parent)
+                )
         except ValidationError as err:
             raise StudyError(_describe_validation_errors(err), where=str(path)) from err
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, turn_import_error_into_missing_extra
 from drdeploy.grader.grading.grade import DEFAULT_MIN_SPECIFICITY
 from drdeploy.hosting.sagemaker import DEFAULT_REGION
 from drdeploy.hosting.sagemaker.api_limits import read_max_concurrency_range
@@ -176,7 +176,8 @@ class Assumptions:
                     where="assumptions",
                     remedy="Give a whole number that is at least 1",
                 )
-        permitted = read_max_concurrency_range()
+        with turn_import_error_into_missing_extra("study", "A recommendation"):
+            permitted = read_max_concurrency_range()
         if self.max_concurrency not in permitted:
             raise InvalidInput(
                 f"A serverless endpoint cannot handle {self.max_concurrency} requests at once: "

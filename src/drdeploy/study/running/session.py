@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EndpointError, StudyError
+from drdeploy.files import path_of_shipped_file
 from drdeploy.hosting.container_engine import ContainerEngine
 from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
@@ -213,8 +214,8 @@ def _require_place_of_jobs_on_aws(plan: Plan, options: RunOptions) -> None:
         raise StudyError(
             "On AWS, transform jobs need a bucket and a role",
             where=jobs[0],
-            remedy="Give --batch-bucket and --batch-role; infrastructure/modules/batch-transform "
-            "creates both",
+            remedy="Give --batch-bucket and --batch-role. The Terraform module "
+            f"{path_of_shipped_file('infrastructure/modules/batch-transform')} creates both",
         )
 
 

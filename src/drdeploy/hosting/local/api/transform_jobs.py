@@ -21,7 +21,11 @@ from drdeploy.hosting.local.batch_transform.settings import (
 )
 from drdeploy.hosting.local.resource_store import ResourceStore
 from drdeploy.hosting.local.served_members import refuse_unserved_members
-from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
+from drdeploy.hosting.sagemaker.gpu_hosts import (
+    TRANSFORM_AMIS,
+    check_gpu_host,
+    find_gpu_family,
+)
 from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME
 
 if TYPE_CHECKING:
@@ -83,7 +87,7 @@ class TransformJobs:
             raise make_not_served_error(
                 f"TransformResources.InstanceType={resources['InstanceType']!r}. {err.remedy}"
             ) from err
-        self._refuse_gpu_image(model.request, resources["InstanceType"])
+        self._refuse_gpu_image(model.request, resources)
         self._fleet.refuse_unsupported_model(request.get("Environment") or {}, model.request)
         self._refuse_unusable_key(request["TransformOutput"].get("KmsKeyId"))
         if self._storage is None:
@@ -129,13 +133,28 @@ class TransformJobs:
         except ApiError as err:
             raise make_validation_error(f"Could not find requested job with name: {name}") from err
 
-    def _refuse_gpu_image(self, model: Json, instance_type: str) -> None:
-        """Refuse an image that needs a GPU or a driver that the instance type on AWS lacks."""
+    def _refuse_gpu_image(self, model: Json, resources: Json) -> None:
+        """Refuse an image that needs a GPU or a driver that the instance type on AWS lacks.
+
+        Instances on this machine get no GPU, so instance types with a GPU are refused too.
+        """
         image = request_constraints.find_container_of_model(model)["Image"]
+        instance_type = resources["InstanceType"]
         try:
-            check_gpu_host(self._fleet.backend.find_image_variables(image), instance_type)
+            check_gpu_host(
+                self._fleet.backend.find_image_variables(image),
+                instance_type,
+                resources.get("TransformAmiVersion"),
+                amis=TRANSFORM_AMIS,
+                ami_member="TransformAmiVersion",
+            )
         except InvalidInput as err:
             raise make_validation_error(f"{err.what}. {err.remedy}.") from err
+        if find_gpu_family(instance_type):
+            raise make_not_served_error(
+                f"TransformResources.InstanceType={instance_type!r}, because instances on this "
+                "machine get no GPU"
+            )
 
     def _refuse_unusable_key(self, key: str | None) -> None:
         problem = key and self._fleet.problem_with_key(self._account_region.region, key)
