@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from drdeploy.grader.inference import InferenceService
     from drdeploy.photograph_names import PhotographNames
 
+    # For each operating point, by name and grade, which photographs it flags, in shape ``(n,)``.
+    FlagsByPoint = Mapping[tuple[str, int], NDArray[np.bool_]]
+
 PROBABILITY_COLUMNS = tuple(f"p{int(grade)}" for grade in Grade)
 COLUMNS = ("file", "group", "icdr_grade", "gradable", "reason", *PROBABILITY_COLUMNS)
 UNLIKE_TRAINING = "unlike_training"

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.artifacts import Clinical
     from drdeploy.grader.datasets import Dataset
-    from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.grader.evaluation.predictions import FlagsByPoint, GradedSet
 
-    Flags = dict[tuple[str, int], NDArray[np.bool_]]
 
 FEWEST_TO_CALIBRATE = 50
 """The smallest number of photographs on which a temperature is chosen.
@@ -58,10 +57,10 @@ class OwnDecisions:
     clinical: Clinical | None
     temperature: float
     cross_fitted: GradedSet
-    flags: Flags = field(default_factory=dict)
+    flags: FlagsByPoint = field(default_factory=dict)
 
 
-def flag_at_operating_points(clinical: Clinical | None, graded: GradedSet) -> Flags:
+def flag_at_operating_points(clinical: Clinical | None, graded: GradedSet) -> FlagsByPoint:
     """Return which photographs each operating point of a grader flags.
 
     Args:
@@ -122,7 +121,7 @@ def calibrate_quantized_grader(
         folds=own_folds,
     )
     calibrated = apply_temperature(quantized.probabilities, temperature)
-    flags = flag_at_operating_points(clinical, replace(quantized, probabilities=calibrated))
+    flags = dict(flag_at_operating_points(clinical, replace(quantized, probabilities=calibrated)))
     if own_folds:
         _, cross_fitted_flags = calibrate_and_flag_cross_fitted(labels, probabilities, own_folds)
         for point, flagged in cross_fitted_flags.items():

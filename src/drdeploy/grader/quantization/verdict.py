@@ -53,16 +53,15 @@ from drdeploy.grader.quantization.losses import (
 from drdeploy.statistics.proportions import Z_ONE_SIDED, estimate_auroc_change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
     from drdeploy.grader.evaluation.comparison import GraderComparison, PairedRate
-    from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.grader.evaluation.predictions import FlagsByPoint, GradedSet
     from drdeploy.statistics.estimate import Estimate
 
-    Flags = Mapping[tuple[str, int], NDArray[np.bool_]]
 
 NonInferiorityOutcome = Literal["accepted", "refused", "undecided"]
 
@@ -152,8 +151,8 @@ def decide_non_inferiority(
     quantized: GradedSet,
     *,
     grade_thresholds: tuple[float, ...] | None,
-    reference_flags: Flags,
-    quantized_flags: Flags,
+    reference_flags: FlagsByPoint,
+    quantized_flags: FlagsByPoint,
     quantized_thresholds: tuple[float, ...] | None = None,
     margin: float = DEFAULT_MARGIN,
     seed: int = 0,
@@ -225,8 +224,8 @@ def _test_sensitivity_and_specificity(
 
 def _test_operating_points(
     labels: NDArray[np.intp],
-    before: Flags,
-    after: Flags,
+    before: FlagsByPoint,
+    after: FlagsByPoint,
     groups: NDArray[np.str_],
     *,
     margin: float,

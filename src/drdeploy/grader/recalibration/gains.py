@@ -16,15 +16,12 @@ from drdeploy.grader.training.calibration import SMALLEST
 from drdeploy.statistics.proportions import estimate_grouped_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from drdeploy.arrays import Floats
-    from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.grader.evaluation.predictions import FlagsByPoint, GradedSet
     from drdeploy.statistics.estimate import Estimate
 
-    Flags = Mapping[tuple[str, int], NDArray[np.bool_]]
 
 GainOutcome = Literal["better", "worse", "no difference shown"]
 DEFAULT_POINT = ("high_sensitivity", int(Grade.MODERATE))
@@ -72,7 +69,7 @@ class Decisions:
 
     probabilities: Floats
     grades: NDArray[np.intp]
-    flags: Flags
+    flags: FlagsByPoint
 
 
 @dataclass(frozen=True)
