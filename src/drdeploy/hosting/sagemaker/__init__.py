@@ -39,8 +39,9 @@ if TYPE_CHECKING:
         EndedTransformJob,
         make_job_name,
     )
-    from drdeploy.hosting.sagemaker.client import DATAPOINTS_MAX, Datapoint, Hosting, MetricName
+    from drdeploy.hosting.sagemaker.client import Datapoint, Hosting, MetricName
     from drdeploy.hosting.sagemaker.clock import Clock
+    from drdeploy.hosting.sagemaker.cloudwatch import DATAPOINTS_MAX
     from drdeploy.hosting.sagemaker.configs import (
         LOCAL_ROLE_ARN,
         AnyHostingConfig,
@@ -109,8 +110,9 @@ _MODULES = {
     "asynchronous": ("AsynchronousClient", "QueuedInvocation", "RefusedRequest"),
     "batch": ("BatchJob", "BatchTransform", "EndedTransformJob", "make_job_name"),
     "aws_errors": ("NoSuchResource", "translate_aws_errors"),
-    "client": ("DATAPOINTS_MAX", "Datapoint", "Hosting", "MetricName"),
+    "client": ("Datapoint", "Hosting", "MetricName"),
     "clock": ("Clock",),
+    "cloudwatch": ("DATAPOINTS_MAX",),
     "configs": (
         *("LOCAL_ROLE_ARN", "EndpointDefinition"),
         *("AnyHostingConfig", "AsynchronousConfig", "BatchConfig"),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from drdeploy.errors import EndpointError
 from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translate_aws_errors
 from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.cloudwatch_names import TRANSFORM_JOBS
+from drdeploy.hosting.sagemaker.cloudwatch import TRANSFORM_JOBS
 from drdeploy.hosting.sagemaker.configs import LOCAL_ROLE_ARN
 from drdeploy.hosting.sagemaker.connection import (
     is_loopback_url,

@@ -18,7 +18,7 @@ from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout
 from drdeploy.files import sha256_of_file
 from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translate_aws_errors
 from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.cloudwatch_names import METRICS_NAMESPACE
+from drdeploy.hosting.sagemaker.cloudwatch import DATAPOINTS_MAX, METRICS_NAMESPACE
 from drdeploy.hosting.sagemaker.configs import VARIANT, EndpointDefinition
 from drdeploy.hosting.sagemaker.connection import Clients, is_loopback_url, make_hosting_clients
 from drdeploy.hosting.sagemaker.invocation import (
@@ -40,9 +40,6 @@ MetricName = Literal[
 ]
 ResourceKind = Literal["endpoint", "endpoint configuration", "model"]
 """The kinds of resources that an endpoint consists of, in the order in which they are deleted."""
-
-DATAPOINTS_MAX = 1440
-"""The most datapoints that one request may ask for (API reference, ``GetMetricStatistics``)."""
 
 _POLL_LOCAL_S = 0.2
 _POLL_AWS_S = 5.0

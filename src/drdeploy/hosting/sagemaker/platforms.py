@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Literal
 
-HostingPlatform = Literal["aws", "local"]
+HostingPlatform = Literal["local", "aws"]
 """``aws`` is the real SageMaker, ``local`` is the local service that simulates it."""

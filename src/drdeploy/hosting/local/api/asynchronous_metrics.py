@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.hosting.local.api.metrics import make_datum, make_dimensions
-from drdeploy.hosting.sagemaker.cloudwatch_names import METRICS_NAMESPACE
+from drdeploy.hosting.sagemaker.cloudwatch import METRICS_NAMESPACE
 from drdeploy.units import MICROSECONDS_PER_S, MILLISECONDS_PER_S
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from drdeploy.hosting.local.api.metrics import (
     make_component_dimensions,
     make_datum,
 )
-from drdeploy.hosting.sagemaker.cloudwatch_names import INFERENCE_COMPONENTS, METRICS_NAMESPACE
+from drdeploy.hosting.sagemaker.cloudwatch import INFERENCE_COMPONENTS, METRICS_NAMESPACE
 from drdeploy.units import PERCENT
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from drdeploy.hosting.local.api.packed_events import make_stream_class
 from drdeploy.hosting.local.monitoring.log_patterns import make_log_matcher
 from drdeploy.hosting.local.monitoring.monitoring_errors import MonitoringError
 from drdeploy.hosting.local.resource_store import ACCOUNT
-from drdeploy.hosting.sagemaker.cloudwatch_names import ENDPOINTS, TRANSFORM_JOBS
+from drdeploy.hosting.sagemaker.cloudwatch import ENDPOINTS, TRANSFORM_JOBS
 from drdeploy.units import MILLISECONDS_PER_S, SECONDS_PER_DAY
 
 if TYPE_CHECKING:

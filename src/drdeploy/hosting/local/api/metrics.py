@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from drdeploy.hosting.local.endpoints.pool import PoolLoad
-from drdeploy.hosting.sagemaker.cloudwatch_names import METRICS_NAMESPACE
+from drdeploy.hosting.sagemaker.cloudwatch import METRICS_NAMESPACE
 from drdeploy.units import MICROSECONDS_PER_S, PERCENT
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from drdeploy.hosting.local.autoscaling.adjustments import SCALE_IN_SHARE
 from drdeploy.hosting.local.autoscaling.scaler import RegionScaler
 from drdeploy.hosting.local.monitoring.monitoring_errors import MonitoringError
 from drdeploy.hosting.local.resource_store import ACCOUNT
-from drdeploy.hosting.sagemaker.cloudwatch_names import METRICS_NAMESPACE
+from drdeploy.hosting.sagemaker.cloudwatch import METRICS_NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from drdeploy.hosting.local.api.metrics import make_datum, make_dimensions
 from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
 from drdeploy.hosting.local.instances.instance import make_ec2_instance_id
-from drdeploy.hosting.sagemaker.cloudwatch_names import ENDPOINTS, TRANSFORM_JOBS
+from drdeploy.hosting.sagemaker.cloudwatch import ENDPOINTS, TRANSFORM_JOBS
 from drdeploy.units import PERCENT
 
 if TYPE_CHECKING:

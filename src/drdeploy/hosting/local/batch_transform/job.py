@@ -51,7 +51,7 @@ from drdeploy.hosting.local.request_constraints import (
     is_model_data_archive,
     is_network_isolated,
 )
-from drdeploy.hosting.sagemaker.cloudwatch_names import TRANSFORM_JOBS
+from drdeploy.hosting.sagemaker.cloudwatch import TRANSFORM_JOBS
 from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
 from drdeploy.units import MILLISECONDS_PER_S
 

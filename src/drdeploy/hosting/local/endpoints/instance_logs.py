@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from drdeploy.hosting.local.instances.instance import make_ec2_instance_id
-from drdeploy.hosting.sagemaker.cloudwatch_names import ENDPOINTS, INFERENCE_COMPONENTS
+from drdeploy.hosting.sagemaker.cloudwatch import ENDPOINTS, INFERENCE_COMPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,7 +24,7 @@ from drdeploy.hosting.local.monitoring.monitoring_errors import (
     make_validation_error,
 )
 from drdeploy.hosting.local.monitoring.time_series import TimeRange, TimeSeries, to_epoch_s
-from drdeploy.hosting.sagemaker.client import DATAPOINTS_MAX
+from drdeploy.hosting.sagemaker.cloudwatch import DATAPOINTS_MAX
 from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The names under which SageMaker writes metrics and logs to CloudWatch.
+"""The names under which SageMaker writes metrics and logs to CloudWatch, and a limit on reading.
 
 The namespace ``AWS/SageMaker`` holds the metrics of invocations. The other names are each both a
 namespace, for the CPU and memory use of instances, and a group of logs or the start of its name
@@ -14,3 +14,6 @@ INFERENCE_COMPONENTS = "/aws/sagemaker/InferenceComponents"
 """The log group of a component is this name, a slash, and the name of the component."""
 TRANSFORM_JOBS = "/aws/sagemaker/TransformJobs"
 """All jobs share this log group. The metrics of their instances have the dimension ``Host``."""
+
+DATAPOINTS_MAX = 1440
+"""The most datapoints that one request may ask for (API reference, ``GetMetricStatistics``)."""
