@@ -21,6 +21,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,6 +99,12 @@ The ellipse is as good as with all rows and columns.
 """
 LEAST_OUTLINE = 30
 """The smallest number of points on the outline to which an ellipse is fitted."""
+LEAST_SHIFT = 0.03
+"""If the fitted ellipse differs by more than this share of its size from the disc around the box,
+the frame has cut the eye off so much that the ellipse and not the box says where the whole eye is.
+"""
+MAX_GROWTH = 1.8
+"""The whole eye is at most this many times as large as the disc around the box."""
 FITS = 3
 """The largest number of times that an ellipse is fitted to the outline. Each new fit leaves out the
 points far from the previous ellipse.
@@ -110,7 +117,8 @@ class FieldOfView:
 
     The edges of the box may be fractions of a pixel.  The eye is the disc around the box's centre
     with the diameter ``side_px``. If the frame cuts the eye off above and below, the disc is larger
-    than the box.
+    than the box. If the frame cuts off so much that the box does not show where the whole eye would
+    be, ``whole_eye`` says it.
 
     Attributes:
         left: Left edge of the box.
@@ -120,6 +128,9 @@ class FieldOfView:
         aspect: Width of the eye divided by its height, if the photograph was squashed; otherwise 1.
         surround: Red, green and blue of the surround, 0 to 255, if it is grey or white. None if the
             surround is black, or if the eye has no surround.
+        whole_eye: Centre (x, then y) and height of the whole eye, which may extend beyond the
+            frame. None if the whole eye lies around the box's centre and is as wide or as high as
+            the box.
     """
 
     left: float
@@ -128,6 +139,7 @@ class FieldOfView:
     bottom: float
     aspect: float = 1.0
     surround: tuple[float, float, float] | None = None
+    whole_eye: tuple[float, float, float] | None = None
 
     @classmethod
     def covering_whole_frame(cls, width_px: int, height_px: int) -> FieldOfView:
@@ -142,6 +154,7 @@ class FieldOfView:
             top=self.top / factor,
             right=self.right / factor,
             bottom=self.bottom / factor,
+            whole_eye=self._scale_whole_eye(1 / factor),
         )
 
     def scaled_up(self, factor: float, width_px: int, height_px: int) -> FieldOfView:
@@ -157,7 +170,19 @@ class FieldOfView:
             top=self.top * factor,
             right=min(self.right * factor, width_px),
             bottom=min(self.bottom * factor, height_px),
+            whole_eye=self._scale_whole_eye(factor),
         )
+
+    def _scale_whole_eye(self, factor: float) -> tuple[float, float, float] | None:
+        if self.whole_eye is None:
+            return None
+        x, y, height_px = self.whole_eye
+        return x * factor, y * factor, height_px * factor
+
+    def reaches_all_edges(self, width_px: int, height_px: int) -> bool:
+        """Whether the visible part of the eye reaches all four edges of the frame."""
+        box = (self.left, self.top, self.right, self.bottom)
+        return box == (0.0, 0.0, float(width_px), float(height_px))
 
     @property
     def width_px(self) -> float:
@@ -172,12 +197,28 @@ class FieldOfView:
     @property
     def eye_height_px(self) -> float:
         """Height of the whole eye; the box may contain only a part of the eye."""
+        if self.whole_eye is not None:
+            return self.whole_eye[2]
         return max(self.width_px / self.aspect, self.height_px)
 
     @property
     def eye_width_px(self) -> float:
         """Width of the whole eye; the box may contain only a part of the eye."""
         return self.eye_height_px * self.aspect
+
+    @property
+    def eye_left(self) -> float:
+        """Left edge of the box around the whole eye; negative if it lies beyond the frame."""
+        if self.whole_eye is not None:
+            return self.whole_eye[0] - self.eye_width_px / 2
+        return (self.left + self.right - self.eye_width_px) / 2
+
+    @property
+    def eye_top(self) -> float:
+        """Upper edge of the box around the whole eye; negative if it lies beyond the frame."""
+        if self.whole_eye is not None:
+            return self.whole_eye[1] - self.eye_height_px / 2
+        return (self.top + self.bottom - self.eye_height_px) / 2
 
     @property
     def side_px(self) -> float:
@@ -213,17 +254,55 @@ def find_field_of_view(picture: Image.Image) -> FieldOfView:
     )
     if not _is_plausible_eye(found, whole, lit):
         return whole
+    found = _add_shape_of_whole_eye(found, whole, lit, across, down)
+    return replace(found, surround=_find_colour_of_lit_surround(small, brightness))
+
+
+def _add_shape_of_whole_eye(
+    found: FieldOfView,
+    whole: FieldOfView,
+    lit: NDArray[np.bool_],
+    across: tuple[float, float],
+    down: tuple[float, float],
+) -> FieldOfView:
+    """Add the squash of the eye and, where the box does not show them, its place and size."""
+    ellipse = _fit_ellipse_to_outline(lit, across, down)
+    if ellipse is None:
+        return found
     rows, columns = lit.shape
     # The small copy may be squashed a little by rounding its sides.
-    aspect = (
-        _find_width_to_height_ratio(lit, across, down) * (width_px / columns) / (height_px / rows)
-    )
+    scale_x, scale_y = whole.width_px / columns, whole.height_px / rows
+    aspect = ellipse.aspect * scale_x / scale_y
     is_squashed = not 1 - LEAST_SQUASH < aspect < 1 / (1 - LEAST_SQUASH)
-    return replace(
+    if not is_squashed:
+        aspect = 1.0
+    found = replace(found, aspect=aspect)
+    radius_y = sqrt(ellipse.radius_x * scale_x * ellipse.radius_y * scale_y / aspect)
+    fitted = replace(
         found,
-        aspect=aspect if is_squashed else 1.0,
-        surround=_find_colour_of_lit_surround(small, brightness),
+        whole_eye=(ellipse.centre_x * scale_x, ellipse.centre_y * scale_y, 2 * radius_y),
     )
+    return fitted if _is_eye_larger_than_its_box(found, fitted) else found
+
+
+def _is_eye_larger_than_its_box(found: FieldOfView, fitted: FieldOfView) -> bool:
+    """Whether the fitted eye holds the visible box, and is clearly not the disc around the box."""
+    slack_x, slack_y = LEAST_SHIFT * fitted.eye_width_px, LEAST_SHIFT * fitted.eye_height_px
+    holds_box = (
+        found.left >= fitted.eye_left - slack_x
+        and found.right <= fitted.eye_left + fitted.eye_width_px + slack_x
+        and found.top >= fitted.eye_top - slack_y
+        and found.bottom <= fitted.eye_top + fitted.eye_height_px + slack_y
+    )
+    growth = fitted.eye_height_px / found.eye_height_px
+    is_shifted = (
+        growth > 1 + LEAST_SHIFT
+        or abs(fitted.eye_left - found.eye_left + (fitted.eye_width_px - found.eye_width_px) / 2)
+        > slack_x
+        or abs(fitted.eye_top - found.eye_top + (fitted.eye_height_px - found.eye_height_px) / 2)
+        > slack_y
+    )
+    return holds_box and is_shifted and growth <= MAX_GROWTH
 
 
 def paint_surround_black(picture: Image.Image, view: FieldOfView) -> Image.Image:
@@ -300,10 +379,21 @@ def _mask_pixels_unlike_grey_surround(pixels: NDArray[np.uint8]) -> NDArray[np.b
     return mask
 
 
-def _find_width_to_height_ratio(
+@dataclass(frozen=True)
+class _Ellipse:
+    """The outline of an eye in the small copy, in pixels; ``aspect`` is its width / its height."""
+
+    centre_x: float
+    centre_y: float
+    radius_x: float
+    radius_y: float
+    aspect: float
+
+
+def _fit_ellipse_to_outline(
     lit: NDArray[np.bool_], across: tuple[float, float], down: tuple[float, float]
-) -> float:
-    """Return width / height of the ellipse that fits the outline; 1 if no ellipse fits well.
+) -> _Ellipse | None:
+    """Return the ellipse that fits the outline; None if no ellipse fits well.
 
     Args:
         lit: The lit pixels of the small copy.
@@ -317,26 +407,34 @@ def _find_width_to_height_ratio(
     middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
     half = max(right - left, bottom - top) / 2
     x, y = (x - middle_x) / half, (y - middle_y) / half
-    error, aspect = np.inf, 1.0
+    ellipse, error = None, np.inf
     for _ in range(FITS):
         if x.size < LEAST_OUTLINE:
-            return 1.0
+            return None
         terms = np.stack([x * x, y * y, x, y], axis=1)
         p, q, r, t = _solve_linear_equations(terms.T @ terms, terms.sum(axis=0))
         if not min(p, q) > 0:  # a hyperbola, nothing that closes, or NaN without a solution
-            return 1.0
+            return None
         centre_x, centre_y = -r / (2 * p), -t / (2 * q)
         size = 1 + p * centre_x**2 + q * centre_y**2
         departure = np.sqrt((p * (x - centre_x) ** 2 + q * (y - centre_y) ** 2) / size) - 1
-        error, aspect = float(np.sqrt(np.mean(departure**2))), float(np.sqrt(q / p))
+        error = float(np.sqrt(np.mean(departure**2)))
+        ellipse = _Ellipse(
+            middle_x + half * centre_x,
+            middle_y + half * centre_y,
+            half * sqrt(size / p),
+            half * sqrt(size / q),
+            sqrt(q / p),
+        )
         if error <= MAX_OUTLINE_ERROR / 2:
             break
         apart = np.abs(departure)
         # Not by np.median, which would import numpy.ma before the first answer.
         near = apart <= max(2 * float(np.sort(apart)[apart.size // 2]), 0.01)
         x, y = x[near], y[near]
-    is_good = error <= MAX_OUTLINE_ERROR and 1 / MAX_SQUASH <= aspect <= MAX_SQUASH
-    return aspect if is_good else 1.0
+    if ellipse is None or error > MAX_OUTLINE_ERROR:
+        return None
+    return ellipse if 1 / MAX_SQUASH <= ellipse.aspect <= MAX_SQUASH else None
 
 
 def _solve_linear_equations(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> list[float]:

@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from drdeploy.grader.fundus.eye_copies import COLOUR_PX, DETAIL_PX
-from drdeploy.grader.fundus.field_of_view import FieldOfView
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from drdeploy.grader.fundus.eye_copies import EyeCopies
+    from drdeploy.grader.fundus.field_of_view import FieldOfView
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
     from drdeploy.grader.fundus.photograph import DecodedPhotograph
 
@@ -181,7 +181,7 @@ def measure_photograph_quality(photograph: DecodedPhotograph) -> PhotographQuali
     hue = green / np.maximum(red, 1.0)
     return PhotographQuality(
         eye_px=view.side_px * photograph.reduction,
-        is_framed=view != FieldOfView.covering_whole_frame(*photograph.picture.size),
+        is_framed=not view.reaches_all_edges(*photograph.picture.size),
         roundness=view.roundness,
         lit_share=float(is_lit[_mask_for_colour()].mean()),
         stray_share=_lit_share_of_darkest_corners(is_lit),
@@ -209,9 +209,12 @@ def _measure_sharpness(copies: EyeCopies, view: FieldOfView) -> float:
     the time that NumPy would need to add up the pixels.
     """
     green, blurred = copies.green, copies.finely_blurred
+    scale_x, scale_y = DETAIL_PX / view.eye_width_px, DETAIL_PX / view.eye_height_px
     inside = _mask_for_sharpness(
-        round(view.width_px * DETAIL_PX / view.eye_width_px),
-        round(view.height_px * DETAIL_PX / view.eye_height_px),
+        round(view.width_px * scale_x),
+        round(view.height_px * scale_y),
+        round(((view.left + view.right) / 2 - view.eye_left) * scale_x - DETAIL_PX / 2),
+        round(((view.top + view.bottom) / 2 - view.eye_top) * scale_y - DETAIL_PX / 2),
     )
     counts = ImageChops.difference(green, blurred).histogram(inside)
     levels = green.histogram(inside)
@@ -220,16 +223,20 @@ def _measure_sharpness(copies: EyeCopies, view: FieldOfView) -> float:
 
 
 @lru_cache(8)
-def _mask_for_sharpness(width_px: int, height_px: int) -> Image.Image:
+def _mask_for_sharpness(
+    width_px: int, height_px: int, right_px: int = 0, lower_px: int = 0
+) -> Image.Image:
     """Return a mask of the pixels on which sharpness is measured.
 
     The rim of the eye and the edges at which the frame cuts the eye off are left out, because they
-    would be measured as sharp detail.
+    would be measured as sharp detail. The middle of the visible part lies ``right_px`` to the right
+    of the eye's middle, and ``lower_px`` below it.
     """
-    from_middle = np.abs(np.arange(DETAIL_PX) - (DETAIL_PX - 1) / 2)
+    from_middle = np.arange(DETAIL_PX) - (DETAIL_PX - 1) / 2
     across, down = from_middle, from_middle[:, None]
     is_inside = np.hypot(across, down) <= RIM_SHARE * DETAIL_PX / 2
-    is_inside &= (across <= RIM_SHARE * width_px / 2) & (down <= RIM_SHARE * height_px / 2)
+    is_inside &= np.abs(across - right_px) <= RIM_SHARE * width_px / 2
+    is_inside &= np.abs(down - lower_px) <= RIM_SHARE * height_px / 2
     return Image.fromarray(np.where(is_inside, np.uint8(255), np.uint8(0)))
 
 
