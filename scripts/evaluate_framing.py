@@ -150,14 +150,15 @@ def combine(
 ) -> Iterator[Kind]:
     """Yield each combination of one member of each family.
 
-    A padding of the surround's colour and one of another colour cannot be combined.
+    Two paddings cannot be combined. A padded photograph is not resized to a square, which would
+    squash it by more than a half.
     """
     if not families:
         yield Kind(", ".join(both), is_held_back=is_held_back)
         return
     for name, changes in families[0].items():
         for kind in combine(*families[1:], is_held_back=is_held_back, both=(*both, name)):
-            if kind.pad != Kind.pad and "pad" in changes:
+            if kind.pad != Kind.pad and ("pad" in changes or "side_px" in changes):
                 continue
             fields = {field: getattr(kind, field) for field in kind.__dataclass_fields__}
             yield Kind(**(fields | changes))

@@ -21,7 +21,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from math import ceil, floor, sqrt
+from math import ceil, floor, inf, sqrt
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
@@ -118,11 +118,11 @@ SMALL_EYE_MARGIN = 0.1
 The box is larger than the eye by the second share of the eye on each side.
 """
 
-MAX_CIRCLE_ERROR = 0.006
 MAX_ERROR_OF_CIRCLE_TO_ELLIPSE = 1.2
-"""A circle is preferred to an ellipse if its error is below either of these.
-
-The first is a share of the radius, the second a multiple of the ellipse's error.
+MAX_GROWTH_OF_CIRCLE = 1.35
+"""A circle is preferred to an ellipse if two conditions are met. Its distance from the outline is
+at most the first number times that of the ellipse, and the whole eye would be at most the second
+number times as large as the longer side of its visible part.
 """
 
 ALL_CORNERS = (0, 1, 2, 3)
@@ -268,11 +268,17 @@ class FieldOfView:
         """The longer side of the box around the whole eye: the diameter, if the eye is a circle."""
         return max(self.eye_width_px, self.eye_height_px)
 
-    @property
-    def roundness(self) -> float:
-        """Shorter side of the box divided by the longer side, after a squash has been undone."""
-        shorter, longer = sorted((self.width_px / self.aspect, self.height_px))
-        return shorter / max(longer, 1.0)
+    def compute_roundness(self, width_px: int, height_px: int) -> float:
+        """Return the shorter side of the eye's box divided by the longer side, in a frame.
+
+        A squash is undone first. A side at which the photograph ends does not count as short.
+        """
+        left, top, right, bottom = self.photograph or (0.0, 0.0, float(width_px), float(height_px))
+        shares = (
+            self.width_px / max(min(self.eye_width_px, right - left), 1.0),
+            self.height_px / max(min(self.eye_height_px, bottom - top), 1.0),
+        )
+        return min(shares) / max(*shares, 1e-9)
 
 
 def find_field_of_view(picture: Image.Image) -> FieldOfView:
@@ -292,10 +298,14 @@ def _search_frame(picture: Image.Image, frames_left: int) -> FieldOfView:
     lit = _mask_lit_pixels(brightness)
     if lit is None:
         lit = _mask_pixels_unlike_grey_surround(np.asarray(small))
-    found = None if lit is None else _find_eye_in_mask(lit, picture.size)
+    found, error = (None, inf) if lit is None else _find_eye_in_mask(lit, picture.size)
+    if lit is None or found is None or _is_a_corner_lit(lit):
+        # An eye in two of the corners hides the surround, or seems to make it brighter.
+        beside = _find_eye_cut_on_one_side(small, brightness, picture.size, error)
+        if beside is not None:
+            return beside
     if lit is None or found is None:
-        beside = _find_eye_cut_on_one_side(small, brightness, picture.size)
-        return beside or FieldOfView.covering_whole_frame(width_px, height_px)
+        return FieldOfView.covering_whole_frame(width_px, height_px)
     if frames_left > 1 and _are_corners_of_box_lit(found, lit, picture.size):
         # The pixels at its edges may have a colour mixed from the padding's.
         mixed = max(width_px, height_px) / max(small.size)
@@ -318,25 +328,41 @@ def _search_frame(picture: Image.Image, frames_left: int) -> FieldOfView:
 
 
 def _find_eye_cut_on_one_side(
-    small: Image.Image, brightness: NDArray[np.uint8], size_px: tuple[int, int]
+    small: Image.Image, brightness: NDArray[np.uint8], size_px: tuple[int, int], error: float
 ) -> FieldOfView | None:
     """Find an eye that hides the surround in two corners of the frame; None without such an eye.
 
-    The eye must be so round that an ellipse fits its outline, and clearly larger than what the
-    frame shows of it.
+    The eye must be clearly larger than what the frame shows of it, and an ellipse must fit its
+    outline with an error smaller than ``error``.
     """
+    best = None
     for corners in CORNERS_BESIDE_CUT:
         lit = _mask_lit_pixels(brightness, corners)
         if lit is None:
             lit = _mask_pixels_unlike_grey_surround(np.asarray(small), corners)
-        found = None if lit is None else _find_eye_in_mask(lit, size_px)
-        if found is not None and found.whole_eye is not None:
-            return replace(found, surround=_find_colour_of_lit_surround(small, brightness, corners))
-    return None
+        found, its_error = (None, inf) if lit is None else _find_eye_in_mask(lit, size_px)
+        if found is not None and found.whole_eye is not None and its_error < error:
+            surround = _find_colour_of_lit_surround(small, brightness, corners)
+            best, error = replace(found, surround=surround), its_error
+    return best
 
 
-def _find_eye_in_mask(lit: NDArray[np.bool_], size_px: tuple[int, int]) -> FieldOfView | None:
-    """Find the eye among the lit pixels of the small copy; None if nothing looks like an eye."""
+def _is_a_corner_lit(lit: NDArray[np.bool_]) -> bool:
+    side = max(1, min(lit.shape) // 16)
+    return any(
+        bool(lit[rows, columns].any())
+        for rows in (slice(side), slice(-side, None))
+        for columns in (slice(side), slice(-side, None))
+    )
+
+
+def _find_eye_in_mask(
+    lit: NDArray[np.bool_], size_px: tuple[int, int]
+) -> tuple[FieldOfView | None, float]:
+    """Find the eye among the lit pixels of the small copy; None if nothing looks like an eye.
+
+    The second value is the error of the ellipse that fits the outline; infinite if none fits.
+    """
     width_px, height_px = size_px
     whole = FieldOfView.covering_whole_frame(width_px, height_px)
     across = _find_extent_of_eye(_compute_lit_shares(lit, axis=0))
@@ -345,7 +371,7 @@ def _find_eye_in_mask(lit: NDArray[np.bool_], size_px: tuple[int, int]) -> Field
         across[0] * width_px, down[0] * height_px, across[1] * width_px, down[1] * height_px
     )
     if not _is_plausible_eye(found, whole, lit):
-        return None
+        return None, inf
     return _add_shape_of_whole_eye(found, whole, lit, across, down)
 
 
@@ -366,20 +392,38 @@ def _add_shape_of_whole_eye(
     lit: NDArray[np.bool_],
     across: tuple[float, float],
     down: tuple[float, float],
-) -> FieldOfView:
+) -> tuple[FieldOfView, float]:
     """Add the squash of the eye and, where the box does not show them, its place and size."""
     x, y = _trace_outline(lit, across, down)
     ellipse = _fit_ellipse(x, y)
     fitted = found if ellipse is None else _add_ellipse(found, whole, lit, ellipse)
     if ellipse is not None and fitted.aspect == 1.0 and fitted.whole_eye is None:
-        return found
+        return found, ellipse.error
     # Short arcs fit many ellipses nearly as well. A circle is then more probable than a squash.
     circle = _fit_ellipse(x, y, is_circle=True)
-    if circle is not None and circle.error <= max(
-        MAX_CIRCLE_ERROR, MAX_ERROR_OF_CIRCLE_TO_ELLIPSE * (ellipse.error if ellipse else 0.0)
-    ):
-        return _add_ellipse(found, whole, lit, circle)
-    return fitted
+    if circle is not None:
+        round_eye = _add_ellipse(found, whole, lit, circle)
+        largest = MAX_GROWTH_OF_CIRCLE * max(found.width_px, found.height_px)
+        distance = _compute_distance(circle, x, y)
+        if round_eye.side_px <= largest and (
+            ellipse is None
+            or distance <= MAX_ERROR_OF_CIRCLE_TO_ELLIPSE * _compute_distance(ellipse, x, y)
+        ):
+            return round_eye, distance
+    return (fitted, _compute_distance(ellipse, x, y)) if ellipse else (fitted, inf)
+
+
+def _compute_distance(
+    ellipse: _Ellipse, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> float:
+    """Return the mean distance of all points from an ellipse, as a share of its radius.
+
+    A point that is far away counts as one at the distance ``MAX_OUTLINE_ERROR``.
+    """
+    from_middle_x = (x - ellipse.centre_x) / ellipse.radius_x
+    from_middle_y = (y - ellipse.centre_y) / ellipse.radius_y
+    distances = np.abs(np.hypot(from_middle_x, from_middle_y) - 1)
+    return float(np.minimum(distances, MAX_OUTLINE_ERROR).mean())
 
 
 def _add_ellipse(

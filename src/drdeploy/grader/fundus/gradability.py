@@ -72,7 +72,8 @@ class PhotographQuality:
         eye_px: Diameter of the eye in the photograph as it was sent, in pixels.
         is_framed: Whether the eye has a dark surround.
         roundness: Shorter side of the eye's box divided by the longer side. If the photograph was
-            squashed, the squash is undone first.
+            squashed, the squash is undone first. A side at which the photograph ends does not count
+            as short.
         lit_share: Share of the eye that is not dark.
         stray_share: Share of lit pixels in the two darkest of the four corners around the eye's
             disc.
@@ -182,7 +183,7 @@ def measure_photograph_quality(photograph: DecodedPhotograph) -> PhotographQuali
     return PhotographQuality(
         eye_px=view.side_px * photograph.reduction,
         is_framed=not view.reaches_all_edges(*photograph.picture.size),
-        roundness=view.roundness,
+        roundness=view.compute_roundness(*photograph.picture.size),
         lit_share=float(is_lit[_mask_for_colour()].mean()),
         stray_share=_lit_share_of_darkest_corners(is_lit),
         brightness=brightness,
