@@ -5,7 +5,7 @@ sharpness, shape and colour are first measured and compared with the limits in t
 
 All measurements use the inner 0.9 of the eye's radius on a small copy in which the eye has a fixed
 size. The camera's resolution and the scale of decoding do not change the measurements. A fundus is
-orange, so a picture of another colour is refused. There is one exception. Photographs that a filter
+orange, so a picture of another colour, or of no colour, is refused. There is one exception. Photographs that a filter
 has turned to an even grey are accepted, because the 2023 study that drdeploy follows used such
 photographs.
 """
@@ -29,13 +29,16 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
     from drdeploy.grader.fundus.photograph import DecodedPhotograph
 
-Reason = Literal["too_small", "too_dark", "too_bright", "no_field_of_view", "too_blurred"]
+Reason = Literal[
+    "too_small", "too_dark", "too_bright", "no_field_of_view", "no_colour", "too_blurred"
+]
 
 SENTENCES: dict[Reason, str] = {
     "too_small": "The eye is too small in the photograph",
     "too_dark": "The photograph is too dark",
     "too_bright": "The photograph is overexposed",
     "no_field_of_view": "The picture does not show a whole fundus",
+    "no_colour": "The picture has no colour, and only colour photographs can be graded",
     "too_blurred": "The photograph is too blurred",
 }
 
@@ -54,6 +57,9 @@ lesions. Red is overexposed even in many good photographs.
 ROUNDING = 1
 """Differences of this many levels may come from compression alone and do not count as detail."""
 LEVELS = np.arange(256)
+
+LEAST_SATURATION = 0.01
+"""A picture of a lower saturation has no colour. Compression leaves less in a grey picture."""
 
 GREY_LEVEL, GREY_TOLERANCE = 128.0, 35.0
 GREY_SATURATION, GREY_SPREAD = (0.03, 0.25), 0.22
@@ -128,22 +134,25 @@ def find_ungradable_reason(quality: PhotographQuality, limits: GradabilityLimits
         return "too_dark"
     if quality.clipped_share > limits.max_clipped_share:
         return "too_bright"
-    if not _shows_fundus(quality, limits):
+    if not _is_whole_eye(quality, limits) or quality.sharpness > limits.max_sharpness:
+        return "no_field_of_view"
+    if quality.saturation < LEAST_SATURATION:
+        return "no_colour"
+    if not _has_colours_of_fundus(quality, limits):
         return "no_field_of_view"
     if quality.sharpness < limits.min_sharpness:
         return "too_blurred"
     return None
 
 
-def _shows_fundus(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
-    if quality.sharpness > limits.max_sharpness:
-        return False
-    if not _is_whole_eye(quality, limits):
-        return False
+def _has_colours_of_fundus(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
     if quality.is_filtered_grey:
         return True
-    is_warm = quality.warm_share >= limits.min_warm_share
-    return is_warm and (quality.is_framed or _is_evenly_red(quality, limits))
+    if quality.warm_share < limits.min_warm_share:
+        return False
+    if quality.is_framed:
+        return quality.hue_spread <= limits.max_hue_spread
+    return _is_evenly_red(quality, limits)
 
 
 def _is_whole_eye(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
@@ -161,6 +170,7 @@ def _is_evenly_red(quality: PhotographQuality, limits: GradabilityLimits) -> boo
         quality.redness >= limits.unframed_min_redness
         and quality.hue_spread <= limits.unframed_max_hue_spread
         and quality.spread <= limits.unframed_max_spread
+        and quality.sharpness <= limits.unframed_max_sharpness
     )
 
 
