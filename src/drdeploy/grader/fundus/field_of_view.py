@@ -413,9 +413,7 @@ def _add_shape_of_whole_eye(
     return (fitted, _compute_distance(ellipse, x, y)) if ellipse else (fitted, inf)
 
 
-def _compute_distance(
-    ellipse: _Ellipse, x: NDArray[np.float64], y: NDArray[np.float64]
-) -> float:
+def _compute_distance(ellipse: _Ellipse, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """Return the mean distance of all points from an ellipse, as a share of its radius.
 
     A point that is far away counts as one at the distance ``MAX_OUTLINE_ERROR``.
@@ -530,7 +528,8 @@ def _find_colour_of_lit_surround(
     if level <= BLACK_LEVEL:
         return None
     red, green, blue = (
-        float(np.median(_cut_out_frame_corners(np.asarray(channel), corners))) for channel in small.split()
+        float(np.median(_cut_out_frame_corners(np.asarray(channel), corners)))
+        for channel in small.split()
     )
     return red, green, blue
 

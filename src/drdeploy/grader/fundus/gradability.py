@@ -5,9 +5,9 @@ sharpness, shape and colour are first measured and compared with the limits in t
 
 All measurements use the inner 0.9 of the eye's radius on a small copy in which the eye has a fixed
 size. The camera's resolution and the scale of decoding do not change the measurements. A fundus is
-orange, so a picture of another colour, or of no colour, is refused. There is one exception. Photographs that a filter
-has turned to an even grey are accepted, because the 2023 study that drdeploy follows used such
-photographs.
+orange, so a picture of another colour, or of no colour, is refused. There is one exception.
+Photographs that a filter has turned to an even grey are accepted, because the 2023 study that
+drdeploy follows used such photographs.
 """
 
 from __future__ import annotations
