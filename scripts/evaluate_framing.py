@@ -62,8 +62,8 @@ COPIES, NO_EYES = FOLDER / "copies.csv", FOLDER / "no-fundus.csv"
 SEED = 14
 EYE_LEVEL = 18
 """In IDRiD's photographs, the surround is darker than this level, and the eye is brighter."""
-EVERY = 4
-"""Copies are made of every fourth photograph of the test part."""
+EVERY = 8
+"""Copies are made of every eighth photograph of the test part."""
 MOST_REFUSED = 0.04
 """At most this share of the copies of each kind may be refused."""
 
@@ -109,7 +109,8 @@ NO_FUNDUS_HEAD = """
 
 The grader should refuse these pictures. They are {parts} parts of one picture of a cat, and the
 whole picture. Their colour is like that of an eye, so most other pictures are refused more often.
-Two of the limits were chosen with the help of this picture, on other parts of it.
+One of the limits, the largest sharpness of a picture without a surround, was chosen with the help
+of other parts of this picture.
 
 | the parts | graded | graded without a flag |
 |---|---|---|

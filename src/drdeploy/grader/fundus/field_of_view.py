@@ -105,7 +105,7 @@ The ellipse is as good as with all rows and columns.
 """
 LEAST_OUTLINE = 30
 """The smallest number of points on the outline to which an ellipse is fitted."""
-LEAST_SHIFT = 0.03
+LEAST_SHIFT = 0.05
 """If the fitted ellipse differs by more than this share of its size from the disc around the box,
 the frame has cut the eye off so much that the ellipse and not the box says where the whole eye is.
 """
@@ -361,7 +361,8 @@ def _find_eye_in_mask(
 ) -> tuple[FieldOfView | None, float]:
     """Find the eye among the lit pixels of the small copy; None if nothing looks like an eye.
 
-    The second value is the error of the ellipse that fits the outline; infinite if none fits.
+    The second value is the mean distance of the outline from the fitted ellipse, as a share of its
+    radius. It is 0 if the ellipse is the disc around the box, and infinite if no ellipse fits.
     """
     width_px, height_px = size_px
     whole = FieldOfView.covering_whole_frame(width_px, height_px)
@@ -398,7 +399,7 @@ def _add_shape_of_whole_eye(
     ellipse = _fit_ellipse(x, y)
     fitted = found if ellipse is None else _add_ellipse(found, whole, lit, ellipse)
     if ellipse is not None and fitted.aspect == 1.0 and fitted.whole_eye is None:
-        return found, ellipse.error
+        return found, 0.0
     # Short arcs fit many ellipses nearly as well. A circle is then more probable than a squash.
     circle = _fit_ellipse(x, y, is_circle=True)
     if circle is not None:

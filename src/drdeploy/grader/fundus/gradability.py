@@ -148,11 +148,8 @@ def find_ungradable_reason(quality: PhotographQuality, limits: GradabilityLimits
 def _has_colours_of_fundus(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
     if quality.is_filtered_grey:
         return True
-    if quality.warm_share < limits.min_warm_share:
-        return False
-    if quality.is_framed:
-        return quality.hue_spread <= limits.max_hue_spread
-    return _is_evenly_red(quality, limits)
+    is_warm = quality.warm_share >= limits.min_warm_share
+    return is_warm and (quality.is_framed or _is_evenly_red(quality, limits))
 
 
 def _is_whole_eye(quality: PhotographQuality, limits: GradabilityLimits) -> bool:

@@ -34,8 +34,6 @@ class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             a dark surround (0.00; a flower before a dark background: 0.11).
         min_warm_share: Least share of the eye's pixels in which red is stronger than green and blue
             (0.98).
-        max_hue_spread: Largest standard deviation of the ratio of green to red, for an eye with a
-            dark surround (0.13; a cat in a disc: 0.17).
         unframed_min_redness: Least share of red in the sum of all channels, for a picture without a
             dark surround, where only the colour distinguishes an eye (0.48; a cat: 0.45).
         unframed_max_hue_spread: Largest standard deviation of the ratio of green to red, for a
@@ -55,7 +53,6 @@ class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     min_roundness: float = 0.65
     max_stray_share: float = 0.08
     min_warm_share: float = 0.6
-    max_hue_spread: float = 0.16
     unframed_min_redness: float = 0.47
     unframed_max_hue_spread: float = 0.12
     unframed_max_spread: float = 0.25
