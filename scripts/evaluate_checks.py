@@ -4,9 +4,9 @@
     python scripts/evaluate_checks.py --shared DIR  # with a folder of data sets
 
 Before grading, a photograph is checked twice: whether it can be graded, and whether it is unlike
-the photographs on which the grader was trained. This script applies the first check to photographs of
-IDRiD, to altered copies of them, and to pictures of something else. To assess the second check, it
-grades altered copies of the test photographs, and it leaves groups of training photographs that
+the photographs on which the grader was trained. This script applies the first check to photographs
+of IDRiD, to altered copies of them, and to pictures of something else. To assess the second check,
+it grades altered copies of the test photographs, and it leaves groups of training photographs that
 look alike out of the rule. It writes its rows to ``evidence/checks``, and from them the page
 ``docs/checks.md``. For research use; not a medical device.
 """

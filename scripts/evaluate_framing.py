@@ -4,11 +4,11 @@
     python scripts/evaluate_framing.py --shared DIR  # with a folder of IDRiD and a picture of a cat
 
 Every data set frames the eye in its own way. The frame may cut the eye off. The eye may be squashed
-or off its frame's centre. Its surround may be grey or white instead of black. This script makes such
-copies of the photographs of IDRiD's test part, with one or several of these changes, and grades
-them. It writes one row for each photograph and kind of copy to ``evidence/framing``. The rules of
-:mod:`drdeploy.grader.fundus.field_of_view` were mended on half of the photographs and on a part of
-the kinds. All other photographs and kinds were held back.
+or off its frame's centre. Its surround may be grey or white instead of black. This script makes
+such copies of the photographs of IDRiD's test part, with one or several of these changes, and
+grades them. It writes one row for each photograph and kind of copy to ``evidence/framing``. The
+rules of :mod:`drdeploy.grader.fundus.field_of_view` were mended on half of the photographs and on a
+part of the kinds. All other photographs and kinds were held back.
 
 The script also tries pictures that show no fundus: parts of a picture of a cat, as they are, in a
 disc, tinted like an eye, or in greyscale. From the rows, it writes the page ``docs/framing.md``.
@@ -73,11 +73,12 @@ HEAD = """\
 # Photographs framed in other ways
 
 Every camera and every data set frames the eye in its own way. How does the packaged grader (int8)
-treat a photograph whose frame cuts the eye off, or in which the eye is squashed, off centre, or on a
-grey or white surround? A program made such copies of {n} photographs from {sessions} sessions of the
-data set IDRiD (its test part), with one or several changes at a time. The rules that find the eye
-were mended on {tuned} of these kinds of copies, and on a half of the sessions. The other {apart}
-kinds and the other sessions were held back.
+treat a photograph whose frame cuts the eye off, or in which the eye is squashed, off centre, or on
+a grey or white surround? A program made such copies of {n} photographs from {sessions} sessions of
+the data set IDRiD (its test part), with one or several changes at a time. The rules that find the
+eye were mended on {tuned} of these kinds of copies, and on a half of the sessions. The other
+{apart} kinds and the other sessions were held back. While the rules were mended, the kinds that
+were held back were looked at once, on two of the photographs that were used.
 
 - *Refused*: the grader answers that the photograph cannot be graded.
 
@@ -90,7 +91,8 @@ kinds and the other sessions were held back.
   for photographs that are masked to a smaller disc, a difference is intended.
 
 - *Grade changed*: the photograph is graded, and its grade differs from that of the original. This
-  is no measure of the rules alone, because the frame may cut off the lesions on which a grade rests.
+  is no measure of the rules alone, because the frame may cut off the lesions on which a grade
+  rests.
 
 IDRiD's frames already cut the eye off above and below. A cut is given as a share of the eye's
 visible width or height, on each side that is named. "Squashed by 0.77" means that the width,
@@ -101,7 +103,7 @@ For research use. Not a medical device.
 
 ## Summary
 
-| copies | kinds | copies | refused | most refused of one kind | flagged | difference of the input | grade changed |
+| copies of | kinds | n | refused | most, of one kind | flagged | difference | grade changed |
 |---|---|---|---|---|---|---|---|
 """
 NO_FUNDUS_HEAD = """
@@ -137,7 +139,8 @@ class Kind:
 
     Attributes:
         name: What the page calls the kind.
-        cut: Shares of the visible eye's width and height that are cut off: left, top, right, bottom.
+        cut: Shares of the visible eye's width and height that are cut off: left, top, right,
+            bottom.
         hide: The part of the frame that the camera masks: ``notch``, ``octagon``, ``disc`` or none.
         surround: The colour of the surround, and how noisy it is, in levels of 255.
         pad: Shares of the width and height that are added: left, top, right, bottom.
@@ -546,24 +549,22 @@ def write_page(copies: dict[str, NDArray[Any]], no_eyes: dict[str, NDArray[Any]]
 def _write_summary(
     copies: dict[str, NDArray[Any]], is_original: NDArray[np.bool_]
 ) -> Iterator[str]:
-    is_held_back = copies["is_held_back"] == "1"
+    is_refused, is_flagged = copies["refused"] != "", copies["flagged"] == "1"
     yield f"| the original photographs | | {is_original.sum()} | "
-    yield f"{_write_share(copies, copies['refused'] != '', is_original)} | | "
-    yield f"{_write_share(copies, copies['flagged'] == '1', is_original)} | | |\n"
-    for kinds, of_kind in (
-        ("", ~copies["is_held_back_kind"]),
-        (" held back", copies["is_held_back_kind"]),
-    ):
-        for photographs, of_photograph in (("", ~is_held_back), (" held back", is_held_back)):
+    yield f"{_write_share(copies, is_refused, is_original)} | | "
+    yield f"{_write_share(copies, is_flagged, is_original)} | | |\n"
+    of_kinds = {"used": ~copies["is_held_back_kind"], "held back": copies["is_held_back_kind"]}
+    of_photographs = {
+        "used": copies["is_held_back"] == "0",
+        "held back": copies["is_held_back"] == "1",
+    }
+    for kinds, of_kind in of_kinds.items():
+        for photographs, of_photograph in of_photographs.items():
             here = of_kind & of_photograph & ~is_original
             names = sorted(set(copies["kind"][here]))
-            most = max(
-                float((copies["refused"][here & (copies["kind"] == name)] != "").mean())
-                for name in names
-            )
-            yield f"| kinds{kinds or ' that were used'}, photographs{photographs or ' that were used'} | "
-            yield f"{len(names)} | {here.sum()} | "
-            yield f"{_write_share(copies, copies['refused'] != '', here)} | {most:.2f} | "
+            most = max(float(is_refused[here & (copies["kind"] == name)].mean()) for name in names)
+            yield f"| kinds {kinds}, photographs {photographs} | {len(names)} | {here.sum()} | "
+            yield f"{_write_share(copies, is_refused, here)} | {most:.2f} | "
             yield f"{_write_rest(copies, here)} |\n"
 
 
@@ -573,8 +574,8 @@ def _write_kind(copies: dict[str, NDArray[Any]], kind: Kind) -> str:
     flagged = float((copies["flagged"][here] == "1").mean())
     changed = float(copies["is_changed"][here & (copies["refused"] == "")].mean())
     difference = float(copies["input_difference"][here].mean())
-    mark = "*" if kind.is_held_back else ""
-    return f"| {kind.name}{mark} | {refused:.2f} | {flagged:.2f} | {difference:.1f} | {changed:.2f} |\n"
+    cells = (f"{refused:.2f}", f"{flagged:.2f}", f"{difference:.1f}", f"{changed:.2f}")
+    return f"| {kind.name}{'*' if kind.is_held_back else ''} | {' | '.join(cells)} |\n"
 
 
 def _write_rest(copies: dict[str, NDArray[Any]], here: NDArray[np.bool_]) -> str:

@@ -22,15 +22,13 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import ceil, floor, inf, sqrt
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Numbers = TypeVar("Numbers", bound="tuple[float, ...] | None")
 
 SEARCH_SIDE_PX = 256
 """Longer side of the copy that is searched."""
@@ -186,8 +184,7 @@ class FieldOfView:
             top=self.top / factor,
             right=self.right / factor,
             bottom=self.bottom / factor,
-            whole_eye=_multiply(self.whole_eye, 1 / factor),
-            photograph=_multiply(self.photograph, 1 / factor),
+            **self._scale_optional_fields(1 / factor),
         )
 
     def scaled_up(self, factor: float, width_px: int, height_px: int) -> FieldOfView:
@@ -203,9 +200,15 @@ class FieldOfView:
             top=self.top * factor,
             right=min(self.right * factor, width_px),
             bottom=min(self.bottom * factor, height_px),
-            whole_eye=_multiply(self.whole_eye, factor),
-            photograph=_multiply(self.photograph, factor),
+            **self._scale_optional_fields(factor),
         )
+
+    def _scale_optional_fields(self, factor: float) -> dict[str, Any]:
+        fields = {"whole_eye": self.whole_eye, "photograph": self.photograph}
+        return {
+            name: None if value is None else tuple(number * factor for number in value)
+            for name, value in fields.items()
+        }
 
     def moved(self, right_px: int, down_px: int) -> FieldOfView:
         """Return the field of view in a larger frame, in which this frame lies further inside."""
@@ -473,9 +476,9 @@ def paint_surround_black(picture: Image.Image, view: FieldOfView) -> Image.Image
     could turn into a disc that looks like an eye.
     """
     if view.photograph is not None:
-        box = tuple(round(edge) for edge in view.photograph)
+        left, top, right, bottom = (round(edge) for edge in view.photograph)
         framed = Image.new("RGB", picture.size)
-        framed.paste(picture.crop(box), box[:2])
+        framed.paste(picture.crop((left, top, right, bottom)), (left, top))
         picture = framed
     if view.surround is None:
         return picture
@@ -506,10 +509,6 @@ def paint_surround_black(picture: Image.Image, view: FieldOfView) -> Image.Image
     painted = picture.copy()
     painted.paste((0, 0, 0), mask=widened)
     return painted
-
-
-def _multiply(numbers: Numbers, factor: float) -> Numbers:
-    return cast("Numbers", numbers and tuple(number * factor for number in numbers))
 
 
 def _make_small_copy(picture: Image.Image) -> Image.Image:
