@@ -119,7 +119,8 @@ of other parts of this picture.
 """
 END = """
 The check looks only at colour, shape and sharpness. It cannot tell a picture of something that is
-as evenly red as an eye. A tinted picture therefore passes.
+as evenly red as an eye, so most tinted pictures pass. A disc on an even surround has the shape of
+an eye, so a reddish picture in a disc passes, too. Most of these pictures are flagged.
 
 ## Each kind
 

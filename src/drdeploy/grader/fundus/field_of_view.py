@@ -13,7 +13,12 @@ so that it hardly depends on the scale at which the photograph was decoded.
 Some collections squash every photograph to the same width and height, which turns the disc into an
 ellipse. An ellipse is fitted to the outline of the lit part. Points at the edges of the box around
 the lit part are not used, because the frame may cut the disc there. If the ellipse is clearly not a
-circle, the squash is undone when the eye is cut out.
+circle, the squash is undone when the eye is cut out. If the frame cuts the eye off on several
+sides, the ellipse also shows where the whole eye is.
+
+If software has added an even padding around a photograph, the photograph within it is searched. If
+the eye is small in its frame, a box around it is searched again. If the frame cuts off one side of
+the eye, only two corners of the frame show the surround, and the search uses only these.
 """
 
 from __future__ import annotations
