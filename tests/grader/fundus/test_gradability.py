@@ -90,7 +90,7 @@ def test_a_cat_is_not_graded(shared):
         (lambda eye: eye.point(lambda level: level * 0.1), "too_dark"),
         (lambda eye: eye.point(lambda level: level * 9), "too_bright"),
         (lambda eye: eye.resize((64, 64)), "too_small"),
-        (lambda eye: eye.convert("L").convert("RGB"), "no_field_of_view"),
+        (lambda eye: eye.convert("L").convert("RGB"), "no_colour"),
     ],
     ids=["blurred", "dark", "overexposed", "small", "grey"],
 )
@@ -178,11 +178,32 @@ def pictures_of_nothing():
         ("black", "too_dark"),
         ("orange", "too_blurred"),
         ("noise", "no_field_of_view"),
-        ("grey wall", "no_field_of_view"),
+        ("grey wall", "no_colour"),
     ],
 )
 def test_pictures_of_nothing_are_refused(name, expected):
     assert reason(pictures_of_nothing()[name]) == expected
+
+
+def test_the_reason_for_refusing_a_grey_photograph_names_its_lack_of_colour(eyes):
+    """Also if it was saved as a grey JPEG, which is decoded to three equal channels."""
+    grey = Image.fromarray(eyes[0]).convert("L")
+    assert reason(decode_image(encoded(grey, "JPEG", quality=60))) == "no_colour"
+    assert "no colour" in SENTENCES["no_colour"]
+
+
+def test_few_parts_of_a_cat_are_taken_for_a_part_of_an_eye(shared):
+    """Its fur is as evenly red as an eye; at least 19 of 20 parts are refused."""
+    cat = Image.open(shared / "data/not_fundus/cat.bmp").convert("RGB")
+    random = np.random.default_rng(0)
+    graded = 0
+    for _ in range(60):
+        width = int(random.uniform(150, 300))
+        height = min(int(width * random.uniform(0.75, 1.3)), 340)
+        left, top = (int(random.uniform(0, end)) for end in (512 - width, 341 - height))
+        part = cat.crop((left, top, left + width, top + height))
+        graded += reason(np.asarray(part.resize((2 * width, 2 * height)))) is None
+    assert graded <= 3
 
 
 def test_a_page_of_text_is_refused():

@@ -29,6 +29,9 @@ _PORTUGUESE = {
     "The photograph is too dark.": "A fotografia está escura demais.",
     "The photograph is overexposed.": "A fotografia está superexposta.",
     "The picture does not show a whole fundus.": "A imagem não mostra um fundo de olho inteiro.",
+    "The picture has no colour, and only colour photographs can be graded.": (
+        "A imagem não tem cor, e só fotografias coloridas podem ser classificadas."
+    ),
     "The photograph is too blurred.": "A fotografia está desfocada demais.",
     "right eye": "olho direito",
     "left eye": "olho esquerdo",

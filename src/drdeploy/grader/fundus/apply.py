@@ -107,8 +107,7 @@ def _crop_to_eye_and_resize(
     Rounding could move the eye by up to a pixel if the same photograph were decoded at another
     scale.
     """
-    left = (view.left + view.right - view.eye_width_px) / 2
-    top = (view.top + view.bottom - view.eye_height_px) / 2
+    left, top = view.eye_left, view.eye_top
     first_column, first_row = floor(left), floor(top)
     left, top = left - first_column, top - first_row
     columns, rows = ceil(left + view.eye_width_px), ceil(top + view.eye_height_px)
@@ -144,8 +143,8 @@ def _apply_graham_filter_to_eye(
     scale_x = transform.width_px / source_px[0]
     scale_y = transform.height_px / source_px[1]
     eye = Eye(
-        centre_x=(view.left + view.right) / 2 * scale_x,
-        centre_y=(view.top + view.bottom) / 2 * scale_y,
+        centre_x=(view.eye_left + view.eye_width_px / 2) * scale_x,
+        centre_y=(view.eye_top + view.eye_height_px / 2) * scale_y,
         radius_x=view.eye_width_px / 2 * scale_x,
         radius_y=view.eye_height_px / 2 * scale_y,
     )

@@ -38,8 +38,7 @@ class EyeCopies:
     @classmethod
     def make_shrunk_copies_of_picture(cls, picture: Image.Image, view: FieldOfView) -> EyeCopies:
         """Cut out the box around the whole eye and shrink it; areas outside the frame are black."""
-        left = round((view.left + view.right - view.eye_width_px) / 2)
-        top = round((view.top + view.bottom - view.eye_height_px) / 2)
+        left, top = round(view.eye_left), round(view.eye_top)
         width, height = max(1, round(view.eye_width_px)), max(1, round(view.eye_height_px))
         eye = picture.crop((left, top, left + width, top + height))
         return cls(

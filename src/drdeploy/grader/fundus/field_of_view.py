@@ -13,7 +13,12 @@ so that it hardly depends on the scale at which the photograph was decoded.
 Some collections squash every photograph to the same width and height, which turns the disc into an
 ellipse. An ellipse is fitted to the outline of the lit part. Points at the edges of the box around
 the lit part are not used, because the frame may cut the disc there. If the ellipse is clearly not a
-circle, the squash is undone when the eye is cut out.
+circle, the squash is undone when the eye is cut out. If the frame cuts the eye off on several
+sides, the ellipse also shows where the whole eye is.
+
+If software has added an even padding around a photograph, the photograph within it is searched. If
+the eye is small in its frame, a box around it is searched again. If the frame cuts off one side of
+the eye, only two corners of the frame show the surround, and the search uses only these.
 """
 
 from __future__ import annotations
@@ -21,10 +26,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from math import ceil, floor, inf, sqrt
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageFilter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +67,11 @@ BLACK_LEVEL = 16.0
 anything is measured."""
 
 SURE_RADIUS = 0.97
-"""Pixels within this share of the eye's radius are never painted black."""
+"""Pixels within this share of the eye's radius are not painted black, unless they are beyond the
+visible part of the eye, or next to a pixel that is painted.
+"""
+MIXED_PX = 2
+"""Between the surround and the eye, this many pixels may have a colour mixed from both."""
 TOLERANCE = 30
 """A pixel is painted black only if each channel differs from the surround's colour by at most this
 much, on a scale from 0 to 255.
@@ -98,6 +108,35 @@ The ellipse is as good as with all rows and columns.
 """
 LEAST_OUTLINE = 30
 """The smallest number of points on the outline to which an ellipse is fitted."""
+LEAST_SHIFT = 0.05
+"""If the fitted ellipse differs by more than this share of its size from the disc around the box,
+the frame has cut the eye off so much that the ellipse and not the box says where the whole eye is.
+"""
+MOST_FRAMES = 3
+"""The largest number of times that the eye is searched: in the frame, then within a padding."""
+SMALL_EYE_SHARE = 0.75
+SMALL_EYE_MARGIN = 0.1
+"""An eye that is smaller than the first share of the frame is searched again in a box around it.
+
+The box is larger than the eye by the second share of the eye on each side.
+"""
+
+MAX_ERROR_OF_CIRCLE_TO_ELLIPSE = 1.2
+MAX_GROWTH_OF_CIRCLE = 1.35
+"""A circle is preferred to an ellipse if two conditions are met. Its distance from the outline is
+at most the first number times that of the ellipse, and the whole eye would be at most the second
+number times as large as the longer side of its visible part.
+"""
+
+ALL_CORNERS = (0, 1, 2, 3)
+"""The upper left, upper right, lower left and lower right corner of the frame."""
+CORNERS_BESIDE_CUT = ((0, 1), (2, 3), (0, 2), (1, 3))
+"""The corners that show the surround if the frame cuts the eye off on one side: the upper, lower,
+left or right ones.
+"""
+
+MAX_GROWTH = 1.8
+"""The whole eye is at most this many times as large as the disc around the box."""
 FITS = 3
 """The largest number of times that an ellipse is fitted to the outline. Each new fit leaves out the
 points far from the previous ellipse.
@@ -110,7 +149,8 @@ class FieldOfView:
 
     The edges of the box may be fractions of a pixel.  The eye is the disc around the box's centre
     with the diameter ``side_px``. If the frame cuts the eye off above and below, the disc is larger
-    than the box.
+    than the box. If the frame cuts off so much that the box does not show where the whole eye would
+    be, ``whole_eye`` says it.
 
     Attributes:
         left: Left edge of the box.
@@ -120,6 +160,11 @@ class FieldOfView:
         aspect: Width of the eye divided by its height, if the photograph was squashed; otherwise 1.
         surround: Red, green and blue of the surround, 0 to 255, if it is grey or white. None if the
             surround is black, or if the eye has no surround.
+        whole_eye: Centre (x, then y) and height of the whole eye, which may extend beyond the
+            frame. None if the whole eye lies around the box's centre and is as wide or as high as
+            the box.
+        photograph: Left, upper, right and lower edge of the photograph within the frame, in whole
+            pixels, if a padding surrounds it. None if the photograph fills the frame.
     """
 
     left: float
@@ -128,6 +173,8 @@ class FieldOfView:
     bottom: float
     aspect: float = 1.0
     surround: tuple[float, float, float] | None = None
+    whole_eye: tuple[float, float, float] | None = None
+    photograph: tuple[float, float, float, float] | None = None
 
     @classmethod
     def covering_whole_frame(cls, width_px: int, height_px: int) -> FieldOfView:
@@ -142,6 +189,7 @@ class FieldOfView:
             top=self.top / factor,
             right=self.right / factor,
             bottom=self.bottom / factor,
+            **self._scale_optional_fields(1 / factor),
         )
 
     def scaled_up(self, factor: float, width_px: int, height_px: int) -> FieldOfView:
@@ -157,7 +205,35 @@ class FieldOfView:
             top=self.top * factor,
             right=min(self.right * factor, width_px),
             bottom=min(self.bottom * factor, height_px),
+            **self._scale_optional_fields(factor),
         )
+
+    def _scale_optional_fields(self, factor: float) -> dict[str, Any]:
+        fields = {"whole_eye": self.whole_eye, "photograph": self.photograph}
+        return {
+            name: None if value is None else tuple(number * factor for number in value)
+            for name, value in fields.items()
+        }
+
+    def moved(self, right_px: int, down_px: int) -> FieldOfView:
+        """Return the field of view in a larger frame, in which this frame lies further inside."""
+        move_x, move_y = float(right_px), float(down_px)
+        eye, inner = self.whole_eye, self.photograph
+        return replace(
+            self,
+            left=self.left + move_x,
+            top=self.top + move_y,
+            right=self.right + move_x,
+            bottom=self.bottom + move_y,
+            whole_eye=eye and (eye[0] + move_x, eye[1] + move_y, eye[2]),
+            photograph=inner
+            and (inner[0] + move_x, inner[1] + move_y, inner[2] + move_x, inner[3] + move_y),
+        )
+
+    def reaches_all_edges(self, width_px: int, height_px: int) -> bool:
+        """Whether the eye reaches all edges of the photograph, in a frame of the given size."""
+        box = (self.left, self.top, self.right, self.bottom)
+        return box == (self.photograph or (0.0, 0.0, float(width_px), float(height_px)))
 
     @property
     def width_px(self) -> float:
@@ -172,6 +248,8 @@ class FieldOfView:
     @property
     def eye_height_px(self) -> float:
         """Height of the whole eye; the box may contain only a part of the eye."""
+        if self.whole_eye is not None:
+            return self.whole_eye[2]
         return max(self.width_px / self.aspect, self.height_px)
 
     @property
@@ -180,15 +258,35 @@ class FieldOfView:
         return self.eye_height_px * self.aspect
 
     @property
+    def eye_left(self) -> float:
+        """Left edge of the box around the whole eye; negative if it lies beyond the frame."""
+        if self.whole_eye is not None:
+            return self.whole_eye[0] - self.eye_width_px / 2
+        return (self.left + self.right - self.eye_width_px) / 2
+
+    @property
+    def eye_top(self) -> float:
+        """Upper edge of the box around the whole eye; negative if it lies beyond the frame."""
+        if self.whole_eye is not None:
+            return self.whole_eye[1] - self.eye_height_px / 2
+        return (self.top + self.bottom - self.eye_height_px) / 2
+
+    @property
     def side_px(self) -> float:
         """The longer side of the box around the whole eye: the diameter, if the eye is a circle."""
         return max(self.eye_width_px, self.eye_height_px)
 
-    @property
-    def roundness(self) -> float:
-        """Shorter side of the box divided by the longer side, after a squash has been undone."""
-        shorter, longer = sorted((self.width_px / self.aspect, self.height_px))
-        return shorter / max(longer, 1.0)
+    def compute_roundness(self, width_px: int, height_px: int) -> float:
+        """Return the shorter side of the eye's box divided by the longer side, in a frame.
+
+        A squash is undone first. A side at which the photograph ends does not count as short.
+        """
+        left, top, right, bottom = self.photograph or (0.0, 0.0, float(width_px), float(height_px))
+        shares = (
+            self.width_px / max(min(self.eye_width_px, right - left), 1.0),
+            self.height_px / max(min(self.eye_height_px, bottom - top), 1.0),
+        )
+        return min(shares) / max(*shares, 1e-9)
 
 
 def find_field_of_view(picture: Image.Image) -> FieldOfView:
@@ -196,62 +294,226 @@ def find_field_of_view(picture: Image.Image) -> FieldOfView:
 
     If no disc that differs from a dark or even grey surround is found, the whole frame is returned.
     """
+    return _search_frame(picture, MOST_FRAMES)
+
+
+def _search_frame(picture: Image.Image, frames_left: int) -> FieldOfView:
+    """Find the eye; look again, and closer, at a photograph within a padding or at a small eye."""
     width_px, height_px = picture.size
-    whole = FieldOfView.covering_whole_frame(width_px, height_px)
     small = _make_small_copy(picture)
     red, green, blue = small.split()
     brightness = np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
     lit = _mask_lit_pixels(brightness)
     if lit is None:
         lit = _mask_pixels_unlike_grey_surround(np.asarray(small))
-    if lit is None:
-        return whole
+    found, error = (None, inf) if lit is None else _find_eye_in_mask(lit, picture.size)
+    if lit is None or found is None or _is_a_corner_lit(lit):
+        # An eye in two of the corners hides the surround, or seems to make it brighter.
+        beside = _find_eye_cut_on_one_side(small, brightness, picture.size, error)
+        if beside is not None:
+            return beside
+    if lit is None or found is None:
+        return FieldOfView.covering_whole_frame(width_px, height_px)
+    if frames_left > 1 and _are_corners_of_box_lit(found, lit, picture.size):
+        # The pixels at its edges may have a colour mixed from the padding's.
+        mixed = max(width_px, height_px) / max(small.size)
+        left, top = (ceil(edge + mixed) if edge > 0 else 0 for edge in (found.left, found.top))
+        right = floor(found.right - mixed) if found.right < width_px else width_px
+        bottom = floor(found.bottom - mixed) if found.bottom < height_px else height_px
+        if right - left > width_px / 8 and bottom - top > height_px / 8:
+            inner = _search_frame(picture.crop((left, top, right, bottom)), frames_left - 1)
+            whole = (0.0, 0.0, float(right - left), float(bottom - top))
+            return replace(inner, photograph=inner.photograph or whole).moved(left, top)
+    if frames_left > 1 and found.side_px < SMALL_EYE_SHARE * max(picture.size):
+        margin = round(SMALL_EYE_MARGIN * found.side_px)
+        left, top = max(0, floor(found.left) - margin), max(0, floor(found.top) - margin)
+        right = min(width_px, ceil(found.right) + margin)
+        bottom = min(height_px, ceil(found.bottom) + margin)
+        closer = _search_frame(picture.crop((left, top, right, bottom)), 1)
+        if not closer.reaches_all_edges(right - left, bottom - top):
+            return closer.moved(left, top)
+    return replace(found, surround=_find_colour_of_lit_surround(small, brightness, ALL_CORNERS))
+
+
+def _find_eye_cut_on_one_side(
+    small: Image.Image, brightness: NDArray[np.uint8], size_px: tuple[int, int], error: float
+) -> FieldOfView | None:
+    """Find an eye that hides the surround in two corners of the frame; None without such an eye.
+
+    The eye must be clearly larger than what the frame shows of it, and an ellipse must fit its
+    outline with an error smaller than ``error``.
+    """
+    best = None
+    for corners in CORNERS_BESIDE_CUT:
+        lit = _mask_lit_pixels(brightness, corners)
+        if lit is None:
+            lit = _mask_pixels_unlike_grey_surround(np.asarray(small), corners)
+        found, its_error = (None, inf) if lit is None else _find_eye_in_mask(lit, size_px)
+        if found is not None and found.whole_eye is not None and its_error < error:
+            surround = _find_colour_of_lit_surround(small, brightness, corners)
+            best, error = replace(found, surround=surround), its_error
+    return best
+
+
+def _is_a_corner_lit(lit: NDArray[np.bool_]) -> bool:
+    side = max(1, min(lit.shape) // 16)
+    return any(
+        bool(lit[rows, columns].any())
+        for rows in (slice(side), slice(-side, None))
+        for columns in (slice(side), slice(-side, None))
+    )
+
+
+def _find_eye_in_mask(
+    lit: NDArray[np.bool_], size_px: tuple[int, int]
+) -> tuple[FieldOfView | None, float]:
+    """Find the eye among the lit pixels of the small copy; None if nothing looks like an eye.
+
+    The second value is the mean distance of the outline from the fitted ellipse, as a share of its
+    radius. It is 0 if the ellipse is the disc around the box, and infinite if no ellipse fits.
+    """
+    width_px, height_px = size_px
+    whole = FieldOfView.covering_whole_frame(width_px, height_px)
     across = _find_extent_of_eye(_compute_lit_shares(lit, axis=0))
     down = _find_extent_of_eye(_compute_lit_shares(lit, axis=1))
     found = FieldOfView(
         across[0] * width_px, down[0] * height_px, across[1] * width_px, down[1] * height_px
     )
     if not _is_plausible_eye(found, whole, lit):
-        return whole
+        return None, inf
+    return _add_shape_of_whole_eye(found, whole, lit, across, down)
+
+
+def _are_corners_of_box_lit(
+    found: FieldOfView, lit: NDArray[np.bool_], size_px: tuple[int, int]
+) -> bool:
+    """Whether all corners of the box are lit: then it holds a photograph, and not just an eye."""
+    rows, columns = lit.shape
+    scale_x, scale_y = columns / size_px[0], rows / size_px[1]
+    left, right = ceil(found.left * scale_x) + 1, floor(found.right * scale_x) - 2
+    top, bottom = ceil(found.top * scale_y) + 1, floor(found.bottom * scale_y) - 2
+    return all(lit[row, column] for row in (top, bottom) for column in (left, right))
+
+
+def _add_shape_of_whole_eye(
+    found: FieldOfView,
+    whole: FieldOfView,
+    lit: NDArray[np.bool_],
+    across: tuple[float, float],
+    down: tuple[float, float],
+) -> tuple[FieldOfView, float]:
+    """Add the squash of the eye and, where the box does not show them, its place and size."""
+    x, y = _trace_outline(lit, across, down)
+    ellipse = _fit_ellipse(x, y)
+    fitted = found if ellipse is None else _add_ellipse(found, whole, lit, ellipse)
+    if ellipse is not None and fitted.aspect == 1.0 and fitted.whole_eye is None:
+        return found, 0.0
+    # Short arcs fit many ellipses nearly as well. A circle is then more probable than a squash.
+    circle = _fit_ellipse(x, y, is_circle=True)
+    if circle is not None:
+        round_eye = _add_ellipse(found, whole, lit, circle)
+        largest = MAX_GROWTH_OF_CIRCLE * max(found.width_px, found.height_px)
+        distance = _compute_distance(circle, x, y)
+        if round_eye.side_px <= largest and (
+            ellipse is None
+            or distance <= MAX_ERROR_OF_CIRCLE_TO_ELLIPSE * _compute_distance(ellipse, x, y)
+        ):
+            return round_eye, distance
+    return (fitted, _compute_distance(ellipse, x, y)) if ellipse else (fitted, inf)
+
+
+def _compute_distance(ellipse: _Ellipse, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the mean distance of all points from an ellipse, as a share of its radius.
+
+    A point that is far away counts as one at the distance ``MAX_OUTLINE_ERROR``.
+    """
+    from_middle_x = (x - ellipse.centre_x) / ellipse.radius_x
+    from_middle_y = (y - ellipse.centre_y) / ellipse.radius_y
+    distances = np.abs(np.hypot(from_middle_x, from_middle_y) - 1)
+    return float(np.minimum(distances, MAX_OUTLINE_ERROR).mean())
+
+
+def _add_ellipse(
+    found: FieldOfView, whole: FieldOfView, lit: NDArray[np.bool_], ellipse: _Ellipse
+) -> FieldOfView:
     rows, columns = lit.shape
     # The small copy may be squashed a little by rounding its sides.
-    aspect = (
-        _find_width_to_height_ratio(lit, across, down) * (width_px / columns) / (height_px / rows)
-    )
+    scale_x, scale_y = whole.width_px / columns, whole.height_px / rows
+    aspect = ellipse.aspect * scale_x / scale_y
     is_squashed = not 1 - LEAST_SQUASH < aspect < 1 / (1 - LEAST_SQUASH)
-    return replace(
+    if not is_squashed:
+        aspect = 1.0
+    found = replace(found, aspect=aspect)
+    radius_y = sqrt(ellipse.radius_x * scale_x * ellipse.radius_y * scale_y / aspect)
+    fitted = replace(
         found,
-        aspect=aspect if is_squashed else 1.0,
-        surround=_find_colour_of_lit_surround(small, brightness),
+        whole_eye=(ellipse.centre_x * scale_x, ellipse.centre_y * scale_y, 2 * radius_y),
     )
+    return fitted if _is_eye_larger_than_its_box(found, fitted) else found
+
+
+def _is_eye_larger_than_its_box(found: FieldOfView, fitted: FieldOfView) -> bool:
+    """Whether the fitted eye holds the visible box, and is clearly not the disc around the box."""
+    slack_x, slack_y = LEAST_SHIFT * fitted.eye_width_px, LEAST_SHIFT * fitted.eye_height_px
+    holds_box = (
+        found.left >= fitted.eye_left - slack_x
+        and found.right <= fitted.eye_left + fitted.eye_width_px + slack_x
+        and found.top >= fitted.eye_top - slack_y
+        and found.bottom <= fitted.eye_top + fitted.eye_height_px + slack_y
+    )
+    growth = fitted.eye_height_px / found.eye_height_px
+    is_shifted = (
+        growth > 1 + LEAST_SHIFT
+        or abs(fitted.eye_left - found.eye_left + (fitted.eye_width_px - found.eye_width_px) / 2)
+        > slack_x
+        or abs(fitted.eye_top - found.eye_top + (fitted.eye_height_px - found.eye_height_px) / 2)
+        > slack_y
+    )
+    return holds_box and is_shifted and growth <= MAX_GROWTH
 
 
 def paint_surround_black(picture: Image.Image, view: FieldOfView) -> Image.Image:
     """Return a copy of the picture in which the surround of the eye is black.
 
-    Only pixels with the colour of the surround are painted. If everything outside the disc were
-    painted, a picture of something else could turn into a disc that looks like an eye.
+    A padding around the photograph is painted black, too. Within the photograph, only pixels with
+    the colour of the surround are painted, and the pixels next to them, in which that colour is
+    mixed with the eye's. If everything outside the disc were painted, a picture of something else
+    could turn into a disc that looks like an eye.
     """
+    if view.photograph is not None:
+        left, top, right, bottom = (round(edge) for edge in view.photograph)
+        framed = Image.new("RGB", picture.size)
+        framed.paste(picture.crop((left, top, right, bottom)), (left, top))
+        picture = framed
     if view.surround is None:
         return picture
     width_px, height_px = picture.size
-    middle_x, middle_y = (view.left + view.right) / 2, (view.top + view.bottom) / 2
-    across = (np.arange(width_px) + 0.5 - middle_x) / (view.eye_width_px / 2)
-    down = (np.arange(height_px) + 0.5 - middle_y) / (view.eye_height_px / 2)
+    across = np.arange(width_px) + 0.5
+    down = np.arange(height_px) + 0.5
+    from_middle_x = (across - view.eye_left) / (view.eye_width_px / 2) - 1
+    from_middle_y = (down - view.eye_top) / (view.eye_height_px / 2) - 1
+    is_beyond_x = (across < view.left + 1) | (across > view.right - 1)
+    is_beyond_y = (down < view.top + 1) | (down > view.bottom - 1)
     bounds = [
         (max(0, min(255, round(level - TOLERANCE))), max(0, min(255, round(level + TOLERANCE))))
         for level in view.surround
     ]
-    painted = np.array(picture)
+    pixels = np.asarray(picture)
+    is_surround = np.empty((height_px, width_px), np.uint8)
     # In strips, because a mask of a large picture would take several times the picture's memory.
     for first in range(0, height_px, STRIP_PX):
-        strip = painted[first : first + STRIP_PX]
-        distance = across**2 + down[first : first + STRIP_PX, None] ** 2
-        is_surround = distance > SURE_RADIUS**2
+        rows = slice(first, first + STRIP_PX)
+        strip = pixels[rows]
+        found = from_middle_x**2 + from_middle_y[rows, None] ** 2 > SURE_RADIUS**2
+        found |= is_beyond_x | is_beyond_y[rows, None]
         for channel, (low, high) in enumerate(bounds):
-            is_surround &= (strip[:, :, channel] >= low) & (strip[:, :, channel] <= high)
-        strip[is_surround] = 0
-    return Image.fromarray(painted)
+            found &= (strip[:, :, channel] >= low) & (strip[:, :, channel] <= high)
+        is_surround[rows] = found
+    is_surround *= 255
+    widened = Image.fromarray(is_surround).filter(ImageFilter.MaxFilter(2 * MIXED_PX + 1))
+    painted = picture.copy()
+    painted.paste((0, 0, 0), mask=widened)
+    return painted
 
 
 def _make_small_copy(picture: Image.Image) -> Image.Image:
@@ -264,19 +526,22 @@ def _make_small_copy(picture: Image.Image) -> Image.Image:
 
 
 def _find_colour_of_lit_surround(
-    small: Image.Image, brightness: NDArray[np.uint8]
+    small: Image.Image, brightness: NDArray[np.uint8], corners: tuple[int, ...]
 ) -> tuple[float, float, float] | None:
     """Return the colour of the surround, the median of the frame's corners; None if it is black."""
-    (level,) = _compute_brightness_percentiles(_cut_out_frame_corners(brightness), 50)
+    (level,) = _compute_brightness_percentiles(_cut_out_frame_corners(brightness, corners), 50)
     if level <= BLACK_LEVEL:
         return None
     red, green, blue = (
-        float(np.median(_cut_out_frame_corners(np.asarray(channel)))) for channel in small.split()
+        float(np.median(_cut_out_frame_corners(np.asarray(channel), corners)))
+        for channel in small.split()
     )
     return red, green, blue
 
 
-def _mask_pixels_unlike_grey_surround(pixels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+def _mask_pixels_unlike_grey_surround(
+    pixels: NDArray[np.uint8], chosen: tuple[int, ...] = ALL_CORNERS
+) -> NDArray[np.bool_] | None:
     """Return a mask of the pixels unlike an even grey surround; None without such a surround."""
     side = max(1, min(pixels.shape[:2]) // 16)
     patches = [
@@ -284,6 +549,7 @@ def _mask_pixels_unlike_grey_surround(pixels: NDArray[np.uint8]) -> NDArray[np.b
         for rows in (slice(side), slice(-side, None))
         for columns in (slice(side), slice(-side, None))
     ]
+    patches = [patches[at] for at in chosen]
     corners = np.concatenate(patches)
     surround = np.median(corners, axis=0)
     low, high = np.percentile(corners, (16, 84), axis=0)
@@ -300,43 +566,62 @@ def _mask_pixels_unlike_grey_surround(pixels: NDArray[np.uint8]) -> NDArray[np.b
     return mask
 
 
-def _find_width_to_height_ratio(
-    lit: NDArray[np.bool_], across: tuple[float, float], down: tuple[float, float]
-) -> float:
-    """Return width / height of the ellipse that fits the outline; 1 if no ellipse fits well.
+@dataclass(frozen=True)
+class _Ellipse:
+    """The outline of an eye in the small copy, in pixels.
 
-    Args:
-        lit: The lit pixels of the small copy.
-        across: Left and right edge of the box, as shares of the width.
-        down: Upper and lower edge of the box, as shares of the height.
+    ``aspect`` is the width divided by the height, and ``error`` the root mean square distance of
+    the outline from the ellipse, as a share of its radius.
     """
-    rows, columns = lit.shape
-    left, right = across[0] * columns, across[1] * columns
-    top, bottom = down[0] * rows, down[1] * rows
-    x, y = _trace_outline(lit, (left, right), (top, bottom))
-    middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
-    half = max(right - left, bottom - top) / 2
+
+    centre_x: float
+    centre_y: float
+    radius_x: float
+    radius_y: float
+    aspect: float
+    error: float
+
+
+def _fit_ellipse(
+    x: NDArray[np.float64], y: NDArray[np.float64], *, is_circle: bool = False
+) -> _Ellipse | None:
+    """Return the ellipse, or the circle, that fits the points; None if none fits well."""
+    if x.size < LEAST_OUTLINE:
+        return None
+    middle_x, middle_y = (float(x.min() + x.max()) / 2, float(y.min() + y.max()) / 2)
+    half = max(float(x.max() - x.min()), float(y.max() - y.min())) / 2
     x, y = (x - middle_x) / half, (y - middle_y) / half
-    error, aspect = np.inf, 1.0
+    ellipse, error = None, np.inf
     for _ in range(FITS):
         if x.size < LEAST_OUTLINE:
-            return 1.0
-        terms = np.stack([x * x, y * y, x, y], axis=1)
-        p, q, r, t = _solve_linear_equations(terms.T @ terms, terms.sum(axis=0))
+            return None
+        squares = [x * x + y * y] if is_circle else [x * x, y * y]
+        terms = np.stack([*squares, x, y], axis=1)
+        *curvatures, r, t = _solve_linear_equations(terms.T @ terms, terms.sum(axis=0))
+        p, q = curvatures[0], curvatures[-1]
         if not min(p, q) > 0:  # a hyperbola, nothing that closes, or NaN without a solution
-            return 1.0
+            return None
         centre_x, centre_y = -r / (2 * p), -t / (2 * q)
         size = 1 + p * centre_x**2 + q * centre_y**2
         departure = np.sqrt((p * (x - centre_x) ** 2 + q * (y - centre_y) ** 2) / size) - 1
-        error, aspect = float(np.sqrt(np.mean(departure**2))), float(np.sqrt(q / p))
+        error = float(np.sqrt(np.mean(departure**2)))
+        ellipse = _Ellipse(
+            middle_x + half * centre_x,
+            middle_y + half * centre_y,
+            half * sqrt(size / p),
+            half * sqrt(size / q),
+            sqrt(q / p),
+            error,
+        )
         if error <= MAX_OUTLINE_ERROR / 2:
             break
         apart = np.abs(departure)
         # Not by np.median, which would import numpy.ma before the first answer.
         near = apart <= max(2 * float(np.sort(apart)[apart.size // 2]), 0.01)
         x, y = x[near], y[near]
-    is_good = error <= MAX_OUTLINE_ERROR and 1 / MAX_SQUASH <= aspect <= MAX_SQUASH
-    return aspect if is_good else 1.0
+    if ellipse is None or error > MAX_OUTLINE_ERROR:
+        return None
+    return ellipse if 1 / MAX_SQUASH <= ellipse.aspect <= MAX_SQUASH else None
 
 
 def _solve_linear_equations(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> list[float]:
@@ -365,7 +650,14 @@ def _trace_outline(
     """Return x and y of the first and last lit pixel of each row and column, inside the box.
 
     Points at the edges of the box are left out, because the frame may cut the eye off there.
+
+    Args:
+        lit: The lit pixels of the small copy.
+        across: Left and right edge of the box, as shares of the width.
+        down: Upper and lower edge of the box, as shares of the height.
     """
+    across = (across[0] * lit.shape[1], across[1] * lit.shape[1])
+    down = (down[0] * lit.shape[0], down[1] * lit.shape[0])
     points_x: list[NDArray[np.float64]] = []
     points_y: list[NDArray[np.float64]] = []
     margin_x = max(1.5, EDGE_SHARE * (across[1] - across[0]))
@@ -386,9 +678,11 @@ def _trace_outline(
     return x[inside], y[inside]
 
 
-def _mask_lit_pixels(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+def _mask_lit_pixels(
+    brightness: NDArray[np.uint8], chosen: tuple[int, ...] = ALL_CORNERS
+) -> NDArray[np.bool_] | None:
     """Return a mask of the lit pixels; None if the corners are not much darker than the rest."""
-    corners = _cut_out_frame_corners(brightness)
+    corners = _cut_out_frame_corners(brightness, chosen)
     # Half the distance between the 16th and 84th percentile is one standard deviation of normal
     # noise. Unlike the standard deviation, it is not disturbed by a label that a camera prints
     # into a corner.
@@ -416,12 +710,14 @@ def _compute_brightness_percentiles(values: NDArray[np.uint8], *percents: float)
     return levels
 
 
-def _cut_out_frame_corners(brightness: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the pixels of the four corners of the frame, stacked in one array."""
+def _cut_out_frame_corners(
+    brightness: NDArray[np.uint8], chosen: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    """Return the pixels of the chosen corners of the frame, stacked in one array."""
     side = max(1, min(brightness.shape) // 16)
     top, bottom = brightness[:side], brightness[-side:]
     patches = (top[:, :side], top[:, -side:], bottom[:, :side], bottom[:, -side:])
-    return np.vstack(patches)
+    return np.vstack([patches[at] for at in chosen])
 
 
 def _compute_lit_shares(lit: NDArray[np.bool_], *, axis: int) -> NDArray[np.float64]:

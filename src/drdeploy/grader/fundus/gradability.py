@@ -5,9 +5,9 @@ sharpness, shape and colour are first measured and compared with the limits in t
 
 All measurements use the inner 0.9 of the eye's radius on a small copy in which the eye has a fixed
 size. The camera's resolution and the scale of decoding do not change the measurements. A fundus is
-orange, so a picture of another colour is refused. There is one exception. Photographs that a filter
-has turned to an even grey are accepted, because the 2023 study that drdeploy follows used such
-photographs.
+orange, so a picture of another colour, or of no colour, is refused. There is one exception.
+Photographs that a filter has turned to an even grey are accepted, because the 2023 study that
+drdeploy follows used such photographs.
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from drdeploy.grader.fundus.eye_copies import COLOUR_PX, DETAIL_PX
-from drdeploy.grader.fundus.field_of_view import FieldOfView
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from drdeploy.grader.fundus.eye_copies import EyeCopies
+    from drdeploy.grader.fundus.field_of_view import FieldOfView
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
     from drdeploy.grader.fundus.photograph import DecodedPhotograph
 
-Reason = Literal["too_small", "too_dark", "too_bright", "no_field_of_view", "too_blurred"]
+Reason = Literal[
+    "too_small", "too_dark", "too_bright", "no_field_of_view", "no_colour", "too_blurred"
+]
 
 SENTENCES: dict[Reason, str] = {
     "too_small": "The eye is too small in the photograph",
     "too_dark": "The photograph is too dark",
     "too_bright": "The photograph is overexposed",
     "no_field_of_view": "The picture does not show a whole fundus",
+    "no_colour": "The picture has no colour, and only colour photographs can be graded",
     "too_blurred": "The photograph is too blurred",
 }
 
@@ -55,6 +58,9 @@ ROUNDING = 1
 """Differences of this many levels may come from compression alone and do not count as detail."""
 LEVELS = np.arange(256)
 
+LEAST_SATURATION = 0.01
+"""A picture of a lower saturation has no colour. Compression leaves less in a grey picture."""
+
 GREY_LEVEL, GREY_TOLERANCE = 128.0, 35.0
 GREY_SATURATION, GREY_SPREAD = (0.03, 0.25), 0.22
 """A photograph counts as filtered to an even grey if three measurements allow it. Its mean
@@ -72,7 +78,8 @@ class PhotographQuality:
         eye_px: Diameter of the eye in the photograph as it was sent, in pixels.
         is_framed: Whether the eye has a dark surround.
         roundness: Shorter side of the eye's box divided by the longer side. If the photograph was
-            squashed, the squash is undone first.
+            squashed, the squash is undone first. A side at which the photograph ends does not count
+            as short.
         lit_share: Share of the eye that is not dark.
         stray_share: Share of lit pixels in the two darkest of the four corners around the eye's
             disc.
@@ -127,18 +134,18 @@ def find_ungradable_reason(quality: PhotographQuality, limits: GradabilityLimits
         return "too_dark"
     if quality.clipped_share > limits.max_clipped_share:
         return "too_bright"
-    if not _shows_fundus(quality, limits):
+    if not _is_whole_eye(quality, limits) or quality.sharpness > limits.max_sharpness:
+        return "no_field_of_view"
+    if quality.saturation < LEAST_SATURATION:
+        return "no_colour"
+    if not _has_colours_of_fundus(quality, limits):
         return "no_field_of_view"
     if quality.sharpness < limits.min_sharpness:
         return "too_blurred"
     return None
 
 
-def _shows_fundus(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
-    if quality.sharpness > limits.max_sharpness:
-        return False
-    if not _is_whole_eye(quality, limits):
-        return False
+def _has_colours_of_fundus(quality: PhotographQuality, limits: GradabilityLimits) -> bool:
     if quality.is_filtered_grey:
         return True
     is_warm = quality.warm_share >= limits.min_warm_share
@@ -160,6 +167,7 @@ def _is_evenly_red(quality: PhotographQuality, limits: GradabilityLimits) -> boo
         quality.redness >= limits.unframed_min_redness
         and quality.hue_spread <= limits.unframed_max_hue_spread
         and quality.spread <= limits.unframed_max_spread
+        and quality.sharpness <= limits.unframed_max_sharpness
     )
 
 
@@ -181,8 +189,8 @@ def measure_photograph_quality(photograph: DecodedPhotograph) -> PhotographQuali
     hue = green / np.maximum(red, 1.0)
     return PhotographQuality(
         eye_px=view.side_px * photograph.reduction,
-        is_framed=view != FieldOfView.covering_whole_frame(*photograph.picture.size),
-        roundness=view.roundness,
+        is_framed=not view.reaches_all_edges(*photograph.picture.size),
+        roundness=view.compute_roundness(*photograph.picture.size),
         lit_share=float(is_lit[_mask_for_colour()].mean()),
         stray_share=_lit_share_of_darkest_corners(is_lit),
         brightness=brightness,
@@ -209,9 +217,12 @@ def _measure_sharpness(copies: EyeCopies, view: FieldOfView) -> float:
     the time that NumPy would need to add up the pixels.
     """
     green, blurred = copies.green, copies.finely_blurred
+    scale_x, scale_y = DETAIL_PX / view.eye_width_px, DETAIL_PX / view.eye_height_px
     inside = _mask_for_sharpness(
-        round(view.width_px * DETAIL_PX / view.eye_width_px),
-        round(view.height_px * DETAIL_PX / view.eye_height_px),
+        round(view.width_px * scale_x),
+        round(view.height_px * scale_y),
+        round(((view.left + view.right) / 2 - view.eye_left) * scale_x - DETAIL_PX / 2),
+        round(((view.top + view.bottom) / 2 - view.eye_top) * scale_y - DETAIL_PX / 2),
     )
     counts = ImageChops.difference(green, blurred).histogram(inside)
     levels = green.histogram(inside)
@@ -220,16 +231,20 @@ def _measure_sharpness(copies: EyeCopies, view: FieldOfView) -> float:
 
 
 @lru_cache(8)
-def _mask_for_sharpness(width_px: int, height_px: int) -> Image.Image:
+def _mask_for_sharpness(
+    width_px: int, height_px: int, right_px: int = 0, lower_px: int = 0
+) -> Image.Image:
     """Return a mask of the pixels on which sharpness is measured.
 
     The rim of the eye and the edges at which the frame cuts the eye off are left out, because they
-    would be measured as sharp detail.
+    would be measured as sharp detail. The middle of the visible part lies ``right_px`` to the right
+    of the eye's middle, and ``lower_px`` below it.
     """
-    from_middle = np.abs(np.arange(DETAIL_PX) - (DETAIL_PX - 1) / 2)
+    from_middle = np.arange(DETAIL_PX) - (DETAIL_PX - 1) / 2
     across, down = from_middle, from_middle[:, None]
     is_inside = np.hypot(across, down) <= RIM_SHARE * DETAIL_PX / 2
-    is_inside &= (across <= RIM_SHARE * width_px / 2) & (down <= RIM_SHARE * height_px / 2)
+    is_inside &= np.abs(across - right_px) <= RIM_SHARE * width_px / 2
+    is_inside &= np.abs(down - lower_px) <= RIM_SHARE * height_px / 2
     return Image.fromarray(np.where(is_inside, np.uint8(255), np.uint8(0)))
 
 

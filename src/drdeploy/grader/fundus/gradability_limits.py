@@ -40,6 +40,8 @@ class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             picture without a dark surround (0.10; a cat: 0.16).
         unframed_max_spread: Largest standard deviation of the brightness divided by its mean, for a
             picture without a dark surround (0.21; a cat: 0.26).
+        unframed_max_sharpness: Largest mean difference from a blurred copy, for a picture without a
+            dark surround (0.029; parts of a picture of a cat: up to 0.058).
     """
 
     min_eye_px: int = 160
@@ -54,3 +56,4 @@ class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     unframed_min_redness: float = 0.47
     unframed_max_hue_spread: float = 0.12
     unframed_max_spread: float = 0.25
+    unframed_max_sharpness: float = 0.05
