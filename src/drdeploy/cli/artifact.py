@@ -180,7 +180,7 @@ def pack(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Pack a model for SageMaker: a model.tar.gz with a manifest.
+    """Pack a model and its manifest as a model.tar.gz.
 
     Any image classifier can be packed. With --icdr, the model is a grader of diabetic retinopathy,
     and gives no grade to a photograph that is too dark, too blurred or too small. As a test, the
