@@ -41,6 +41,7 @@ for noun, command in typer.main.get_command(build_app()).commands.items():
 PLAIN_COMMANDS = {
     "artifact inspect": ["ARCHIVE"],
     "artifact pack": ["MODEL", "--out", "OUT"],
+    "artifact set-prevalence": ["ARCHIVE", "--prevalence", "0.1", "--out", "OUT"],
     "artifact verify": ["ARCHIVE"],
     "dataset inspect": ["PHOTOGRAPHS"],
     "grade": ["PHOTOGRAPH"],
