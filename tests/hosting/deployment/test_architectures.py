@@ -31,7 +31,9 @@ def test_the_processor_behind_a_configuration():
     assert find_architecture_of_endpoint(X86) == "x86_64"
     assert find_architecture_of_endpoint(GRAVITON) == "arm64"
     assert find_architecture_of_endpoint(SERVERLESS) is None
-    assert find_architecture_of_endpoint(RealTimeConfig(instance_type="ml.g5.xlarge")) is None
+    assert find_architecture_of_endpoint(RealTimeConfig(instance_type="ml.g5.xlarge")) == "x86_64"
+    unknown = RealTimeConfig(instance_type="ml.p4d.24xlarge")
+    assert find_architecture_of_endpoint(unknown) is None
 
 
 def test_our_images_have_a_sibling_for_graviton_and_others_are_left_alone():
