@@ -465,7 +465,8 @@ def _write_flags(rows: dict[str, NDArray[Any]]) -> Iterator[str]:
         kept = here & graded
         kappa = "none graded"
         if kept.any():
-            kappa = f"{cohen_kappa_score(labels[kept], grades[kept], weights='quadratic'):z.2f}"  # z: no negative zero
+            agreement = cohen_kappa_score(labels[kept], grades[kept], weights="quadratic")
+            kappa = f"{agreement:z.2f}"  # z: no negative zero
         yield (
             f"| {kind} | {_write_share(~graded, rows, here)} | "
             f"{_write_share(is_flagged & graded, rows, here)} | "
