@@ -17,7 +17,13 @@ from drdeploy.cli.console import (
     print_note_on_unused_artifact_files,
     print_notice,
 )
-from drdeploy.cli.options import JsonOption, RuntimeOption, SeedOption, parse_prevalence
+from drdeploy.cli.options import (
+    ChangedArchiveOption,
+    JsonOption,
+    RuntimeOption,
+    SeedOption,
+    parse_prevalence,
+)
 from drdeploy.errors import InvalidInput
 from drdeploy.units import MB
 
@@ -265,14 +271,7 @@ def set_prevalence(
     ] = None,
     runtime: RuntimeOption = None,
     seed: SeedOption = 0,
-    archive: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="The archive to write; by default, beside the artifact, or in the current "
-            "folder for the packaged grader.",
-        ),
-    ] = None,
+    archive: ChangedArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Adjust a grader's probabilities to a clinic's prevalence.

@@ -15,7 +15,7 @@ from drdeploy.cli.console import (
     print_note_on_photograph_names,
     print_notice,
 )
-from drdeploy.cli.options import JsonOption, NamesOption, SeedOption
+from drdeploy.cli.options import ChangedArchiveOption, JsonOption, NamesOption, SeedOption
 from drdeploy.files import write_json_file
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.units import MB
@@ -62,14 +62,7 @@ def quantize(
             ),
         ),
     ] = False,
-    archive: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="The archive to write; by default, beside the artifact, or in the current "
-            "folder for the packaged grader.",
-        ),
-    ] = None,
+    archive: ChangedArchiveOption = None,
     names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -21,6 +21,7 @@ from drdeploy.cli.console import (
     print_notice,
 )
 from drdeploy.cli.options import (
+    ChangedArchiveOption,
     JsonOption,
     NamesOption,
     RuntimeOption,
@@ -80,14 +81,7 @@ def recalibrate(
     ] = None,
     runtime: RuntimeOption = None,
     seed: SeedOption = 0,
-    archive: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="The archive to write; by default, beside the artifact, or in the current "
-            "folder for the packaged grader.",
-        ),
-    ] = None,
+    archive: ChangedArchiveOption = None,
     names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -35,6 +35,14 @@ PlotOption = Annotated[
 
 # ---- models and photographs ---------------------------------------------------------------
 
+ChangedArchiveOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="The archive to write; by default, beside the artifact, or in the current folder for "
+        "the packaged grader.",
+    ),
+]
 ArtifactOption = Annotated[
     Path | None,
     typer.Option(
