@@ -134,8 +134,8 @@ def test_the_prevalence_is_estimated_from_ungraded_photographs(ungraded, tmp_pat
     assert 0.05 < found.low < found.prevalence < found.high < 0.99
     assert found.photographs == len(found.adapted_to) == 60
     notes = " ".join(document["notes"])
-    assert "1 photographs were left out because they are copies" in notes
-    assert "1 photographs were left out because they cannot be graded" in notes
+    assert "left out because they are copies of others: 1." in notes
+    assert "left out because they cannot be graded: 1." in notes
     weights = np.array(found.grade_weights)
     expected = odds(found.prevalence) / odds(document["during_calibration"])
     assert weights[2:] / weights[0] == pytest.approx([expected] * 3, rel=1e-2)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import UnknownPrice
 from drdeploy.hosting.sagemaker import PriceSheet
-from drdeploy.units import GB, KB, MB, SECONDS_PER_HOUR
+from drdeploy.units import GB, KB, MB, MILLION, SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price
@@ -85,7 +85,7 @@ def estimate_reading_cost(
 
 def price_of_a_million_reads(prices: InstancePrices) -> float | None:
     """Return what S3 charges for a million read requests, in USD; None if it is not known."""
-    return _price_s3_requests(1_000_000, 0, prices)[0]
+    return _price_s3_requests(MILLION, 0, prices)[0]
 
 
 def estimate_transform_cost(

@@ -231,9 +231,9 @@ def _predict_ungraded_photographs(
         )
     notes = [f"{sentence}." for sentence in write_sentences_on_left_out_files(files.left_out)]
     if failed:
-        notes.append(f"{failed} photographs were left out because they cannot be graded.")
+        notes.append(f"Photographs that were left out because they cannot be graded: {failed}.")
     if copies:
-        notes.append(f"{copies} photographs were left out because they are copies of others.")
+        notes.append(f"Photographs that were left out because they are copies of others: {copies}.")
     return _Predictions(probabilities, tuple(notes))
 
 
