@@ -8,10 +8,12 @@ turns on each photograph. The ratios of their times are computed for each photog
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,7 @@ from drdeploy.grader.fundus.photograph import DecodedPhotograph
 from drdeploy.grader.grading.prediction import Prediction
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
+from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.statistics.percentiles import estimate_median
 from harness.models import Forms, forms_of
 from harness.options import BUILD, ROOT, Options, parser_for, read_options
@@ -34,7 +37,8 @@ from harness.page import Page, Target, at_least, at_most, rounded
 from harness.rounds import interleaved, ratio, written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
 
@@ -50,7 +54,9 @@ SMALL_PX = 336
 this.
 """
 SIMPLEJPEG = "simplejpeg==1.9.0"
-CALLS = 3
+CALLS = 9
+"""How many times a way grades a photograph in each round, after a first time that is not counted.
+"""
 
 INTRODUCTION = """
 The model is the packaged grader, a MobileNet.  *The study's way* decodes with Pillow, stretches
@@ -62,7 +68,8 @@ request: it decodes at an eighth of the size in the DCT, checks the quality, com
 with the training photographs, transforms and predicts.  On two CPUs, a second thread checks the
 photograph while the first one transforms it and predicts; *without the second thread*, these steps
 follow one another.  *Decoder and prediction alone* decodes at an eighth with Pillow and predicts an
-input that was made before, with a thread for each CPU.
+input that was made before, with a thread for each CPU.  Each way runs in a process of its own, with
+the environment variables of its server.
 """
 STUDY, FAITHFUL, OURS, IN_ONE_THREAD, OURS_FP32, ALONE = (
     "the study's way",
@@ -72,6 +79,8 @@ STUDY, FAITHFUL, OURS, IN_ONE_THREAD, OURS_FP32, ALONE = (
     "ours, fp32",
     "decoder and prediction alone, int8",
 )
+
+WAYS = (STUDY, FAITHFUL, OURS, IN_ONE_THREAD, OURS_FP32, ALONE)
 
 
 def main() -> int:
@@ -83,8 +92,9 @@ def main() -> int:
         files = dict(list(files.items())[:1])
     forms = forms_of("mobilenet")
     decoders(page, next(iter(files.values())), options)
-    ways = all_ways(forms)
-    whole(page, ways, files, options)
+    with ExitStack() as stack:
+        ways = {name: stack.enter_context(process_of_way(name, forms)) for name in WAYS}
+        whole(page, ways, files, options)
     stages(page, forms, files, options)
     return page.finish()
 
@@ -95,27 +105,86 @@ def photographs() -> dict[str, bytes]:
     return {file.stem: file.read_bytes() for file in sorted(folder.glob("IDRiD_*.jpg"))}
 
 
-def all_ways(forms: Forms) -> dict[str, Grade]:
-    """Return the functions that are compared; each grades a photograph, given as bytes."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
+class WayProcess:
+    """One way of grading, in a process of its own: two ways in one process disturb each other."""
 
-    manifest = open_artifact(forms.fp32).manifest
-    served = InferenceService.load(forms.int8)
-    made = served.model_input(next(iter(photographs().values())))[None]
-    network = keras.models.load_model(forms.keras, compile=False)
-    return {
-        STUDY: partial(as_the_study, network, manifest),
-        FAITHFUL: partial(with_the_transform, network, manifest),
-        OURS: partial(as_served, served),
-        IN_ONE_THREAD: partial(as_served, replace(served, second_thread=None)),
-        OURS_FP32: partial(as_served, InferenceService.load(forms.fp32)),
-        ALONE: partial(
-            decoded_and_predicted,
-            InferenceService.load(forms.int8, threads=choose_thread_count()),
-            made,
-        ),
-    }
+    def __init__(self, connection: Connection) -> None:
+        """Use the connection to a process that runs :func:`grade_on_request`."""
+        self.connection = connection
+
+    def grade(self, data: bytes) -> str:
+        """Return the grade of a photograph as text."""
+        return str(self._call(data, 0))
+
+    def typical_s(self, data: bytes, calls: int) -> float:
+        """Return the median seconds for a photograph, as :func:`typical_s` measures them."""
+        return float(self._call(data, calls))
+
+    def _call(self, data: bytes, calls: int) -> str | float:
+        self.connection.send((data, calls))
+        answer: str | float = self.connection.recv()
+        return answer
+
+
+@contextmanager
+def process_of_way(way: str, forms: Forms) -> Iterator[WayProcess]:
+    """Start a process for a way of grading, and end it after the block."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=grade_on_request, args=(way, forms, theirs), daemon=True
+    )
+    tunables = {} if way in (STUDY, FAITHFUL) else HUGE_PAGES  # as in our images
+    before = {name: os.environ.get(name) for name in tunables}
+    os.environ.update(tunables)
+    try:
+        process.start()
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
+    theirs.close()
+    try:
+        yield WayProcess(ours)
+    finally:
+        ours.close()  # which ends the process
+        process.join()
+
+
+def grade_on_request(way: str, forms: Forms, connection: Connection) -> None:
+    """Grade photographs until the other end of the connection is closed."""
+    grade = open_way(way, forms)
+    while True:
+        try:
+            data, calls = connection.recv()
+        except EOFError:
+            return
+        if calls == 0:
+            connection.send(grade_of(grade(data)))
+        else:
+            connection.send(typical_s(partial(grade, data), calls))
+
+
+def open_way(way: str, forms: Forms) -> Grade:
+    """Return the function of a way of grading; it grades a photograph, given as bytes."""
+    if way in (STUDY, FAITHFUL):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        import keras
+
+        network = keras.models.load_model(forms.keras, compile=False)
+        return partial(
+            as_the_study if way == STUDY else with_the_transform,
+            network,
+            open_artifact(forms.fp32).manifest,
+        )
+    if way == ALONE:
+        service = InferenceService.load(forms.int8, threads=choose_thread_count())
+        made = service.model_input(next(iter(photographs().values())))[None]
+        return partial(decoded_and_predicted, service, made)
+    service = InferenceService.load(forms.fp32 if way == OURS_FP32 else forms.int8)
+    if way == IN_ONE_THREAD:
+        service = replace(service, second_thread=None)
+    return partial(as_served, service)
 
 
 def as_the_study(network: Any, manifest: ModelManifest, data: bytes) -> Prediction:
@@ -225,18 +294,22 @@ def typical_s(call: Callable[[], object], calls: int) -> float:
     return float(np.median(seconds))
 
 
-def whole(page: Page, ways: dict[str, Grade], files: dict[str, bytes], options: Options) -> None:
+def whole(
+    page: Page, ways: dict[str, WayProcess], files: dict[str, bytes], options: Options
+) -> None:
     """Measure how long each way of grading takes for a photograph, and compare the grades."""
     calls = options.budget.calls(CALLS)
     page.text("## The whole way")
     grades = {
-        (name, way): grade(data) for name, data in files.items() for way, grade in ways.items()
+        (name, way): process.grade(data)
+        for name, data in files.items()
+        for way, process in ways.items()
     }
     found = interleaved(
         {
-            (name, way): partial(typical_s, partial(grade, data), calls)
+            (name, way): partial(process.typical_s, data, calls)
             for name, data in files.items()
-            for way, grade in ways.items()
+            for way, process in ways.items()
         },
         max(1, options.budget.rounds // 3),
     )
@@ -268,7 +341,7 @@ def whole(page: Page, ways: dict[str, Grade], files: dict[str, bytes], options: 
     page.table(
         ["photograph", *(f"{way}: grade (ms)" for way in graded)],
         [
-            [name, *(f"{grade_of(grades[name, way])} ({1e3 * np.median(found[name, way]):.0f})"
+            [name, *(f"{grades[name, way]} ({1e3 * np.median(found[name, way]):.0f})"
                      for way in graded)]
             for name in files
         ],
@@ -281,7 +354,7 @@ def whole(page: Page, ways: dict[str, Grade], files: dict[str, bytes], options: 
     page.targets.append(at_most(
         f"at most {LIMIT:g} x decoder and prediction alone", above, LIMIT, f"{written(above)} x"
     ))  # fmt: skip
-    same = [grade_of(grades[n, OURS]) == grade_of(grades[n, FAITHFUL]) for n in files]
+    same = [grades[n, OURS] == grades[n, FAITHFUL] for n in files]
     page.targets.append(
         Target("the same grade on every photograph", all(same), f"{sum(same)} of {len(same)}")
     )

@@ -258,3 +258,30 @@ print(sorted(heavy & set(sys.modules)))
         [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=300
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "setting"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n", "0"),
+        ("processor : 0\nflags\t\t: fpu avx2 avx_vnni\n", "0"),
+        ("processor : 0\nflags\t\t: fpu avx2 avx512f\n", "1"),
+        ("processor : 0\nFeatures\t: fp asimd\n", "1"),  # not x86
+        (None, "1"),
+    ],
+)
+def test_int8_sums_are_only_slowed_down_where_they_would_be_cut_off(
+    cpuinfo, setting, tmp_path, monkeypatch
+):
+    from drdeploy.grader.runtimes import onnxruntime_runtime
+    from drdeploy.grader.runtimes.processor import has_exact_int8_sums
+
+    if cpuinfo is not None:
+        (tmp_path / "proc").mkdir()
+        others = 100 * "\nprocessor : 1\nflags : avx2\n"
+        (tmp_path / "proc" / "cpuinfo").write_text(cpuinfo + others)
+    monkeypatch.setattr(
+        onnxruntime_runtime, "has_exact_int8_sums", lambda: has_exact_int8_sums(tmp_path)
+    )
+    settings = onnxruntime_runtime.choose_session_settings(1)
+    assert settings["session.x64quantprecision"] == setting
