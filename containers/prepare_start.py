@@ -32,8 +32,11 @@ import drdeploy_serve as prepared_start
 SUPERVISOR = (
     "drdeploy.hosting.serving.supervisor",
     "drdeploy.hosting.serving.lean.supervision",
+    "drdeploy.hosting.serving.memory",
 )
-"""What the supervisor imports before it forks the first worker."""
+"""What the supervisor imports before it forks the first worker. If a module is missing here, the
+supervisor reads the file of the worker.
+"""
 WORKER = (
     "drdeploy.hosting.serving.lean.worker",
     "drdeploy.grader.runtimes.onnxruntime_runtime",
