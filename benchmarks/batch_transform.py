@@ -281,8 +281,8 @@ def check_and_draw(page: Page, samples: list[Sample], count: int) -> None:
         Target(
             "memory of the service: at the end within the same share",
             abs(last.service_mb / settled.service_mb - 1) <= GROWTH,
-            f"{settled.service_mb:.1f} MB, then {last.service_mb:.1f} MB, which is "
-            f"{grown_kb:.2f} kB for each photograph",
+            f"{settled.service_mb:.1f} MB, then {last.service_mb:.1f} MB. It grew by "
+            f"{grown_kb:.2f} kB for each photograph in between",
         ),
     ]
     page.rows += [

@@ -229,7 +229,7 @@ def check_targets(page: Page, found: dict[str, list[ServerRound]]) -> None:
             text = ", ".join(f"`{what}` {written(estimate)}" for what, estimate in ratios.items())
             what = f"not shown for `{'`, `'.join(behind)}`. " if behind else ""
             claim = f"`{own}` is better than `{name}` in every measure"
-            said = f"{what}It is so many times as good: {text}"
+            said = f"{what}How many times as good it is (above 1 is better): {text}"
             page.targets.append(Target(claim, not behind, said))
 
 

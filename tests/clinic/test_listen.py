@@ -172,7 +172,7 @@ def test_an_archive_that_does_not_answer_gets_everything_later(tmp_path):
         assert listener.store(*files).returncode == 0
         wait_for(records, 1, lambda one: one["deliveries"] == {"queued": 4})
         deadline = time.monotonic() + 60
-        while "cannot be reached" not in listener.log.read_text():
+        while "The exchange with the archive failed" not in listener.log.read_text():
             assert time.monotonic() < deadline
             time.sleep(0.1)
     port = int(stow.rsplit(":", 1)[1].split("/")[0])

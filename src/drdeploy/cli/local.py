@@ -49,8 +49,9 @@ def up(
         typer.Option(
             "--idle-s",
             min=0.0,
-            help="Seconds until an idle serverless worker is stopped. An instance without copies "
-            "of inference components is stopped after the same time.",
+            help="Seconds until an idle serverless worker is stopped. Managed instance "
+            "scaling also stops an instance that has had no copy of an inference component for this "
+            "time.",
         ),
     ] = 300.0,
     vcpu_per_gb: Annotated[

@@ -199,17 +199,17 @@ def send_http_request(
         is_quoting = isinstance(err, HTTPException) and not isinstance(err, OSError)
         reason = "its answer is not HTTP" if is_quoting else getattr(err, "reason", None) or err
         if limit.has_passed:
-            reason = f"the exchange took more than {limit_s:g} seconds"
+            reason = f"it took more than {limit_s:g} seconds"
         raise ClinicError(
-            f"The {server} cannot be reached: {reason}",
+            f"The exchange with the {server} failed: {reason}",
             where=remove_path_from_url(url),
-            remedy="Run the same command again when the server answers; nothing is created twice",
+            remedy="Run the same command again later; nothing is created twice",
         ) from err
     if limit.has_passed:  # a body without a length looks complete when its connection ends
         raise ClinicError(
-            f"The {server} cannot be reached: the exchange took more than {limit_s:g} seconds",
+            f"The exchange with the {server} failed: it took more than {limit_s:g} seconds",
             where=remove_path_from_url(url),
-            remedy="Run the same command again when the server answers; nothing is created twice",
+            remedy="Run the same command again later; nothing is created twice",
         )
     if len(content) > max_answer_bytes:
         raise ClinicError(

@@ -179,7 +179,7 @@ def test_an_ungradable_photograph_is_a_row_with_its_reason_and_no_failure(
     assert found["ungradable_reason"]
     assert found["grade"] is found["referable"] is None
     shown = run(tmp_path / "a.jpg", "--artifact", folder / "model.tar.gz", "--sort", "severity")
-    assert "1 need a human" in shown.output
+    assert "1 for a human to look at" in shown.output
 
 
 def test_an_unknown_order_is_refused(run, folder, model_dir):

@@ -310,9 +310,10 @@ _PORTUGUESE_REASONS = {
     "The FHIR server refuses a bundle with status {}.": (
         "O servidor FHIR recusa os resultados com o status {}."
     ),
-    "The {} cannot be reached: {}; run the same command again when the server answers; nothing is "
-    "created twice.": (
-        "O programa não alcança o {}: {}. Ele tenta de novo mais tarde; nada é criado duas vezes."
+    "The exchange with the {} failed: {}; run the same command again later; nothing is created "
+    "twice.": (
+        "A troca com o {} falhou: {}. O programa tenta de novo mais tarde; nada é criado duas "
+        "vezes."
     ),
     "The {} answers with more than {} bytes.": "O {} responde com mais de {} bytes.",
     "The value of the header Authorization has characters that no header may have; set it to one "
@@ -329,7 +330,7 @@ _PORTUGUESE_REASONS = {
     "ends the association without an answer": "encerra a associação sem responder",
     "has no space at the moment": "não tem espaço no momento",
     "its answer is not HTTP": "a sua resposta não é HTTP",
-    "the exchange took more than {} seconds": "a troca levou mais de {} segundos",
+    "it took more than {} seconds": "levou mais de {} segundos",
     "timed out": "o tempo esgotou",
     "[Errno {}] Connection refused": "a conexão foi recusada",
     "[Errno {}] Connection reset by peer": "a conexão foi interrompida",

@@ -203,5 +203,6 @@ def read_transform_file(file: Path) -> FundusTransform:
         raise InvalidInput(
             str(err).replace("`", "'"),
             where=str(file),
-            remedy="Use only fields that `transform` has in a manifest",
+            remedy="Write the fields as in the member `transform` of a manifest, which "
+            "`drdeploy artifact inspect --json` shows",
         ) from err

@@ -36,7 +36,8 @@ class PatientEvaluation:
         partly_graded: Number of patients of whom some photographs were graded and others were not.
         evaluation: The results. The label of a patient is the worst label of the patient's
             photographs. The patient's grade is the worst grade of the graded photographs. The
-            patient's P(grade >= g) is the highest one of the graded photographs.
+            patient's P(grade >= g) is the highest P(grade >= g) of the patient's graded
+            photographs.
         referring: Sensitivity and specificity at grades 2 and 3 if every patient with an ungradable
             photograph is also referred.
         referring_by_point: The same for each operating point, by its name and grade.

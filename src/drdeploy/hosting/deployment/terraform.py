@@ -64,9 +64,13 @@ def check_terraform_version(program: str = PROGRAM) -> str:
             env={**os.environ, "CHECKPOINT_DISABLE": "1"},
         )
         version = str(parse_json(answer.stdout[answer.stdout.index("{") :])["terraform_version"])
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as err:
+    except (OSError, subprocess.SubprocessError) as err:
         raise TerraformUnavailable(
             f"Terraform does not report its version: {err}", where=path, remedy=INSTALL
+        ) from err
+    except (ValueError, KeyError) as err:
+        raise TerraformUnavailable(
+            "The output of `terraform version -json` names no version", where=path, remedy=INSTALL
         ) from err
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
         raise TerraformUnavailable(f"Terraform {version} is too old", where=path, remedy=INSTALL)

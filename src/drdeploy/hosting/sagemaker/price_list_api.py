@@ -108,7 +108,8 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
                 "The price list has a product in a format that is not AWS's format "
                 f"({type(err).__name__})",
                 where="AWS price list",
-                remedy="Give the address of a copy of AWS's offer files, or use --from api",
+                remedy="Read the prices from the other source, --from api or --from offer-files, or "
+                "name a copy of AWS's offer files with --address",
             ) from err
         if place is not None and "USD" not in currencies:
             foreign |= currencies

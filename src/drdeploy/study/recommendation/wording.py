@@ -179,9 +179,10 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
     tested = "" if point.tested is None else f" {point.tested.description}"
     return (
         f"At the operating point '{point.name.replace('_', ' ')}' for grade >= "
-        f"{point.at_or_above}, the sensitivity is {point.sensitivity.value:.1%} (95 % interval "
-        f"from {point.sensitivity.low:.1%}). The specificity is {point.specificity.value:.1%} "
-        f"(95 % interval from {point.specificity.low:.1%}).{promised}{tested}"
+        f"{point.at_or_above}, the sensitivity is {point.sensitivity.value:.1%} (its 95 % "
+        f"interval begins at {point.sensitivity.low:.1%}). The specificity is "
+        f"{point.specificity.value:.1%} (its 95 % interval begins at "
+        f"{point.specificity.low:.1%}).{promised}{tested}"
     )
 
 

@@ -122,7 +122,7 @@ def check_component_specification(specification: Json) -> None:
 
 
 def make_model_from_specification(specification: Json, role: str) -> Json:
-    """Return a request of ``CreateModel`` that describes the same container as a specification.
+    """Return a ``CreateModel`` request for the container that a specification describes.
 
     Args:
         specification: A specification with a ``Container``.
