@@ -36,7 +36,6 @@ import psutil
 import pyarrow.parquet as pq
 
 from drdeploy.grader.box import box_artifact
-from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.container_engine.ports import find_free_port
 from drdeploy.units import MB
 from harness.models import photographs
@@ -465,7 +464,6 @@ def grade_in_plain_processes(eyes: Path, number: int, processes: int) -> tuple[f
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **HUGE_PAGES},  # like Ray's workers
         )
         for _ in range(processes)
     ]

@@ -29,7 +29,6 @@ from drdeploy.grader.fundus.photograph import DecodedPhotograph
 from drdeploy.grader.grading.prediction import Prediction
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
-from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.statistics.percentiles import estimate_median
 from harness.models import Forms, forms_of
 from harness.options import BUILD, ROOT, Options, parser_for, read_options
@@ -68,8 +67,7 @@ request: it decodes at an eighth of the size in the DCT, checks the quality, com
 with the training photographs, transforms and predicts.  On two CPUs, a second thread checks the
 photograph while the first one transforms it and predicts; *without the second thread*, these steps
 follow one another.  *Decoder and prediction alone* decodes at an eighth with Pillow and predicts an
-input that was made before, with a thread for each CPU.  Each way runs in a process of its own, with
-the environment variables of its server.
+input that was made before, with a thread for each CPU.  Each way runs in a process of its own.
 """
 STUDY, FAITHFUL, OURS, IN_ONE_THREAD, OURS_FP32, ALONE = (
     "the study's way",
@@ -133,16 +131,7 @@ def process_of_way(way: str, forms: Forms) -> Iterator[WayProcess]:
     process = multiprocessing.get_context("spawn").Process(
         target=grade_on_request, args=(way, forms, theirs), daemon=True
     )
-    tunables = {} if way in (STUDY, FAITHFUL) else HUGE_PAGES  # as in our images
-    before = {name: os.environ.get(name) for name in tunables}
-    os.environ.update(tunables)
-    try:
-        process.start()
-    finally:
-        for name, value in before.items():
-            del os.environ[name]
-            if value is not None:
-                os.environ[name] = value
+    process.start()
     theirs.close()
     try:
         yield WayProcess(ours)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.statistics.percentiles import estimate_median, estimate_percentile
 from harness.load import closed_loop, request_of
 from harness.models import forms_of, photographs
@@ -50,14 +49,12 @@ same work: drdeploy's decoding, quality check and transform. They get the same p
 While only one photograph is being graded, its worker uses both vCPUs. `lean x 1` is one worker,
 which grades two photographs at once (`MODEL_SERVER_WORKERS=1`). `uvicorn` is drdeploy's gateway on
 Uvicorn instead of drdeploy's own HTTP protocol. `granian` is the same gateway on Granian, an HTTP
-server written in Rust, with two workers. These four have their heap on huge pages
-(`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`), as in drdeploy's images. `mosec with huge pages` is
-mosec with the same variable; users of mosec must set it themselves. Peers with worker processes
-have two workers with one thread each, which is their best setting on two cores. KServe
-has one process and two threads. `study` is the original study's stack: NGINX, Gunicorn, two Uvicorn
-workers, FastAPI, Pillow, and `model.predict` of Keras in fp32. All clients run in one process on
-the same two cores. `p50 at 1` is the median latency with one client. `p99 at 8` is the 99th
-percentile with 8 clients. `throughput at 8` is the number of photographs per second with 8 clients.
+server written in Rust, with two workers. Peers with worker processes have two workers with one
+thread each, which is their best setting on two cores. KServe has one process and two threads.
+`study` is the original study's stack: NGINX, Gunicorn, two Uvicorn workers, FastAPI, Pillow, and
+`model.predict` of Keras in fp32. All clients run in one process on the same two cores. `p50 at 1`
+is the median latency with one client. `p99 at 8` is the 99th percentile with 8 clients. `throughput
+at 8` is the number of photographs per second with 8 clients.
 """
 
 
@@ -88,20 +85,11 @@ def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
         "uvicorn": lambda: uvicorn(forms),
         "granian": lambda: granian(forms),
         "mosec": lambda: peer("mosec", forms, workers=2, threads=1),
-        "mosec with huge pages": lambda: with_huge_pages(
-            peer("mosec", forms, workers=2, threads=1)
-        ),
         "litserve": lambda: peer("litserve", forms, workers=2, threads=1),
         "bentoml": lambda: peer("bentoml", forms, workers=2, threads=1),
         "kserve": lambda: peer("kserve", forms, workers=1, threads=2),
         "study": lambda: study(forms),
     }
-
-
-def with_huge_pages(server: Server) -> Server:
-    """Return a copy of a server's description, with huge pages as in drdeploy's images."""
-    environment = {**server.environment, **HUGE_PAGES}
-    return replace(server, name=f"{server.name}, huge pages", environment=environment)
 
 
 def main() -> int:

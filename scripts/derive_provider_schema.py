@@ -99,7 +99,7 @@ def _on_one_line(inside: str) -> str:
 
 
 class Module:
-    """The TypeScript code of a resource, a data source or the provider, read from its source map."""
+    """The TypeScript code of a resource, a data source or the provider, from its source map."""
 
     def __init__(self, folder: Path) -> None:
         code = (folder / "index.js").read_text(encoding="utf-8")

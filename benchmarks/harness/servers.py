@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.container_engine import find_free_port
 from drdeploy.hosting.serving.classic.nginx import SBIN
 from harness.options import BUILD, ROOT
@@ -161,7 +160,6 @@ def ours(profile: str, model: Path, **settings: str) -> Server:
             "SAGEMAKER_BIND_TO_PORT": "$port",
             "MALLOC_TOP_PAD_": "16777216",
             "MALLOC_TRIM_THRESHOLD_": "134217728",
-            **(HUGE_PAGES if profile == "lean" else {}),  # as in our images
             **settings,
         },
     )

@@ -402,9 +402,9 @@ def _print_results(
     refused = sum(row.gradable is False for row in rows)
     work_s = ended.work_after_startup_s or 0
     print_line(
-        f"{len(rows) - failed - refused} graded, {refused} for a human to look at, {failed} failed. "
-        f"The job is {ended.status}: {ended.instance_startup_s or 0:.1f} s to start, {work_s:.1f} s of "
-        f"work, {work_s / len(rows):.3f} s per photograph. The answers of the job are in "
+        f"{len(rows) - failed - refused} graded, {refused} for a human to look at, "
+        f"{failed} failed. The job is {ended.status}: {ended.instance_startup_s or 0:.1f} s to "
+        f"start, {work_s:.1f} s of work, {work_s / len(rows):.3f} s per photograph. The answers of the job are in "
         f"{job.output_uri}. {RESEARCH_USE_NOTICE}",
         to=err,
     )

@@ -105,8 +105,8 @@ def listen(
             "Another program already grades the studies in these records, and sends the results to "
             "its own destinations",
             where=str(records),
-            remedy="End the other program. If it is `clinic serve`, run this command first, and start "
-            "`clinic serve` again while this command runs",
+            remedy="End the other program. If it is `clinic serve`, run this command first, and "
+            "start `clinic serve` again while this command runs",
         )
     # The listener opens its address before the model loads, so that an unusable address is reported
     # at once.

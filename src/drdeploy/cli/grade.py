@@ -115,8 +115,8 @@ def grade(
     failed = sum(bool(row.error) for row in rows)
     refused = sum(row.gradable is False for row in rows)
     print_line(
-        f"{len(rows) - failed - refused} graded, {refused} for a human to look at, {failed} failed. "
-        f"{RESEARCH_USE_NOTICE}",
+        f"{len(rows) - failed - refused} graded, {refused} for a human to look at, "
+        f"{failed} failed. {RESEARCH_USE_NOTICE}",
         to=err,
     )
     for path, row in found:

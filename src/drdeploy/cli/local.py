@@ -50,8 +50,8 @@ def up(
             "--idle-s",
             min=0.0,
             help="Seconds until an idle serverless worker is stopped. Managed instance "
-            "scaling also stops an instance that has had no copy of an inference component for this "
-            "time.",
+            "scaling also stops an instance that has had no copy of an inference component for "
+            "this time.",
         ),
     ] = 300.0,
     vcpu_per_gb: Annotated[

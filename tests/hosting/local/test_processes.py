@@ -18,7 +18,6 @@ from required import require
 from tiny_models import onnx_artifact
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.local import LocalService, ServiceOptions
 from drdeploy.hosting.local.instances import processes
 from drdeploy.hosting.local.instances.instance import InstanceSpec, PinnedImage
@@ -85,15 +84,7 @@ def test_a_process_in_another_folder_is_not_killed(start):
 def test_a_process_gets_the_memory_and_thread_settings_of_its_image(name):
     text = (CONTAINERS / f"{name}.Dockerfile").read_text()
     of_image = dict(re.findall(r"((?:MALLOC|OPENBLAS|GLIBC)\w+)=(\S+)", text))
-    assert of_image == {**IMAGE_VARIABLES, **({} if name == "reduced" else HUGE_PAGES)}
-
-
-@pytest.mark.parametrize(
-    ("tag", "value"), [("drdeploy:lean", "glibc.malloc.hugetlb=1"), ("drdeploy:reduced", "")]
-)
-def test_only_a_process_of_the_lean_profile_has_its_heap_on_huge_pages(start, tag, value):
-    script = "import os; print(os.environ.get('GLIBC_TUNABLES', '') + '.', flush=True)"
-    assert first_word(start(script, tag=tag)) == f"{value}."
+    assert of_image == IMAGE_VARIABLES
 
 
 def test_a_models_own_settings_win_and_credentials_are_not_passed_on(start, monkeypatch):

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from drdeploy.errors import ClinicError, InvalidInput
-from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.container_engine.ports import find_free_port
 from drdeploy.units import MIB
 
@@ -99,8 +98,6 @@ def start_or_join_ray(cluster: str | None, workers: int) -> Iterator[Any]:
         for name, value in _BOUNDED.items():
             os.environ.setdefault(name, value)
     else:
-        for name, value in HUGE_PAGES.items():
-            os.environ.setdefault(name, value)  # for the workers, which Ray starts
         os.environ.update(_LOOPBACK)
         for name, value in _PATIENT.items():
             os.environ.setdefault(name, value)

@@ -7,7 +7,7 @@ output with the manifest.  ``cpu_limit`` finds how many threads the container ma
 container may be allowed fewer CPUs than the host has. ``second_thread`` uses a second CPU to check
 a photograph, and ``idle_cpus`` predicts on more threads. Both modules do so only while no other
 photograph is being graded. ``photographs_in_progress`` counts the photographs that all workers of a
-server are grading. ``heap`` holds settings for the C library's heap.
+server are grading. ``processor`` says whether the processor adds up int8 products exactly.
 
 Importing this package does not import the three libraries. A cold start therefore imports only the
 library that it uses.

@@ -108,7 +108,7 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
                 "The price list has a product in a format that is not AWS's format "
                 f"({type(err).__name__})",
                 where="AWS price list",
-                remedy="Read the prices from the other source, --from api or --from offer-files, or "
+                remedy="Read the prices from the other source (--from api, --from offer-files), or "
                 "name a copy of AWS's offer files with --address",
             ) from err
         if place is not None and "USD" not in currencies:

@@ -52,8 +52,8 @@ class Requirements:
         largest_photograph_mb: The size of the largest photograph in MB (of 1024 x 1024 bytes).
             SageMaker accepts 4 MB for serverless, 6 MB for real-time and batch transform, and 1 GB
             for asynchronous inference.
-        may_wait_s: The longest time that a result may take, in seconds. If it is None, the result must
-            be in the response to the request, which excludes asynchronous inference and batch
+        may_wait_s: The longest time that a result may take, in seconds. If it is None, the result
+            must be in the response to the request, which excludes asynchronous inference and batch
             transform.
         data_stays_in: The regions in which photographs must stay. An entry is a region, or the
             beginning of the names of several regions, such as ``eu``. If there are no entries,

@@ -181,7 +181,7 @@ class ControlPlane:
             ) from err
 
     def _refuse_unusable_keys(self, config: Json) -> None:
-        """Refuse an endpoint configuration that names a KMS key that does not exist or cannot encrypt."""
+        """Refuse an endpoint configuration with a KMS key that does not exist or cannot encrypt."""
         for key in list_kms_keys_of_config(config):
             problem = self._fleet.problem_with_key(self.account_region.region, key)
             if problem:

@@ -27,7 +27,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from drdeploy.grader.runtimes.heap import HUGE_PAGES
 from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
     ImageUnavailable,
@@ -86,9 +85,9 @@ IMAGE_VARIABLES = {
     "MALLOC_TRIM_THRESHOLD_": "134217728",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""The variables that ``containers/*.Dockerfile`` set for speed. The images of the lean profile set
-:data:`~drdeploy.grader.runtimes.heap.HUGE_PAGES` too. Processes get the same variables, so that the
-latencies of processes and containers can be compared."""
+"""The variables that ``containers/*.Dockerfile`` set for speed. Processes get the same variables,
+so that the latencies of processes and containers can be compared.
+"""
 
 ENTER = f"""
 echo $$ > {PROCESS_FILE} || exit 125
@@ -230,7 +229,6 @@ class ProcessBackend:
                 env={
                     **inherited,
                     **IMAGE_VARIABLES,
-                    **(HUGE_PAGES if profile == "lean" else {}),
                     PROFILE_VARIABLE: profile,
                     "DRDEPLOY_CONTAINER_ID": spec.name,
                     **spec.environment,
