@@ -404,7 +404,7 @@ def _print_results(
     print_line(
         f"{len(rows) - failed - refused} graded, {refused} for a human to look at, "
         f"{failed} failed. The job is {ended.status}: {ended.instance_startup_s or 0:.1f} s to "
-        f"start, {work_s:.1f} s of work, {work_s / len(rows):.3f} s per photograph. The answers of the job are in "
-        f"{job.output_uri}. {RESEARCH_USE_NOTICE}",
+        f"start, {work_s:.1f} s of work, {work_s / len(rows):.3f} s per photograph. "
+        f"The answers of the job are in {job.output_uri}. {RESEARCH_USE_NOTICE}",
         to=err,
     )

@@ -34,7 +34,8 @@ def choose_worker_and_thread_counts(
     If the number of workers is ``auto``, there is one worker per whole vCPU, but not more than the
     memory allows. Python runs only one thread of a process at a time (the global interpreter lock),
     so several workers are faster than one. On two vCPUs, two workers grade 26 % more photographs
-    per second than one worker. A second worker on a fraction of a vCPU would only slow down the first.
+    per second than one worker. A second worker on a fraction of a vCPU would only slow down the
+    first.
 
     In the lean profile, each worker uses an equal share of the vCPUs for decoding and predicting.
     While the container grades only one photograph, the worker that grades it also uses the vCPUs of
