@@ -37,8 +37,8 @@ def inspect(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="A folder with labels.csv, with a subfolder for each grade, or with the files of "
-            "APTOS 2019 or IDRiD."
+            help="A folder with labelled photographs, for example with labels.csv, with a subfolder "
+            "for each grade, or with the files of a published data set; or a table of labels."
         ),
     ],
     *,
