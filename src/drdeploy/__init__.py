@@ -7,7 +7,7 @@ needs is missing, :class:`MissingExtra` says what to install.
 The code has these packages. Each package imports only from packages that are further down in this
 list, which ``make layers`` checks:
 
-- ``cli``: the commands, with one file for each command.
+- ``cli``: the commands. Each noun, such as ``study``, has a file, and so have some of its verbs.
 - ``study``: measures ways of hosting, and decides between them.
 - ``clinic``: grades patients' photographs, and says who should be seen first.
 - ``hosting``: the model server, its container images, and SageMaker, on AWS or simulated.

@@ -1,6 +1,6 @@
-# A key for everything that a deployment stores, and a policy that says who may use the key. An
-# administrator applies this module. IAM policies let the deployer and the execution role use the
-# key (kms_key_arns).
+# A key for what a deployment stores, and a policy that says who may use the key. The key does not
+# encrypt built-in disks of instances. An administrator applies this module. IAM policies let the
+# deployer and the execution role use the key (kms_key_arns).
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}

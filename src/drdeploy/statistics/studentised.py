@@ -16,7 +16,8 @@ An interval that cuts off 2.5 % of the pivots on each side still misses the true
 because a small sample often has no slow rows. The tails are therefore calibrated: smaller shares
 are cut off, so that 95 % of simulated intervals contain the true value. The method is in Efron and
 Tibshirani (1993, chapter 18) and Loh (Journal of the American Statistical Association 1987,
-82:155-162). ``benchmarks/interval_coverage.py`` shows the coverage with and without calibration.
+82:155-162). ``benchmarks/interval_coverage.py`` measures how often the calibrated intervals contain
+the true value.
 """
 
 from __future__ import annotations
