@@ -139,7 +139,12 @@ def run(
     permissions_boundary: BoundaryOption = None,
     yes: YesOption = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="With --target: delete nothing at the end.")
+        bool,
+        typer.Option(
+            "--keep",
+            help="With --target: delete nothing at the end. Endpoints with instances, which cost "
+            "money all the time, are deleted after the last trial that uses one, even so.",
+        ),
     ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Move earlier measurements aside and start over.")

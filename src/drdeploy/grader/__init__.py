@@ -1,6 +1,6 @@
 """Grade a photograph, and train a grader from graded photographs.
 
-The following packages grade a photograph; :mod:`~drdeploy.grader.inference` calls them:
+The following packages grade a photograph. :mod:`~drdeploy.grader.inference` calls the first four:
 
 - ``fundus`` decodes a photograph, finds the eye, checks whether it can be graded, and makes the
   model's input.
