@@ -201,7 +201,8 @@ def pack(
     Any image classifier can be packed. With --icdr, the model is a grader of diabetic retinopathy,
     and gives no grade to a photograph that is too dark, too blurred or too small. As a test, the
     command loads the model and classifies a few images before it packs the model. A model that
-    fails the test is refused.
+    fails the test is refused. If the library that runs the model is not installed, the model is
+    packed without the test, and a note says so. A Keras file always needs TensorFlow.
     """
     from drdeploy.grader.artifacts import ModelDescription, Provenance
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
