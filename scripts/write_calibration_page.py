@@ -76,7 +76,8 @@ photographs. Each grader has four rows:
 
 - *estimated prevalence, three shares*: the shares of photographs below grade 2, at grade 2, and at
   grade 3 or 4 are estimated from the probabilities alone, without labels (Saerens et al., 2002).
-  The probabilities are adjusted to them. `drdeploy model evaluate` shows this row.
+  The probabilities are adjusted to them. `drdeploy model evaluate --prevalence estimate` shows
+  this row.
 
 - *estimated prevalence, one share*: only the share of grade 2 or worse is taken from this
   estimate. `drdeploy artifact set-prevalence --prevalence estimate` does this.

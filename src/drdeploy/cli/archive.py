@@ -138,8 +138,8 @@ def grade(
     values as the file that `drdeploy grade --csv` writes. If a photograph cannot be graded, its row
     gives the reason. You may kill the command at any time. If you run it again, it grades only the
     photographs that have no row yet. Before a job starts on AWS, the command shows its cost and
-    asks for your approval. The exit status is 1 if a file is not a photograph, or if the folder
-    holds pictures in other formats.
+    asks for your approval. The exit status is 1 if a file is not a photograph, if the folder holds
+    pictures in other formats, or if it holds files that cannot be opened.
 
     For research use. Not a medical device.
     """

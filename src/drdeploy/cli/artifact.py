@@ -145,25 +145,34 @@ def pack(
     ] = None,
     crop: Annotated[
         Literal["none", "field_of_view"] | None,
-        typer.Option(help="Which part of a photograph to cut out before it is scaled."),
+        typer.Option(
+            help="Which part of a photograph to cut out before it is scaled; by default, that of "
+            "--transform or --like, otherwise field_of_view."
+        ),
     ] = None,
     value_range: Annotated[
         Numbers | None,
         typer.Option(
             parser=_parse_two_numbers,
             metavar="LOW,HIGH",
-            help="The two values to which the pixel values 0 and 255 are scaled.",
+            help="The two values to which the pixel values 0 and 255 are scaled; by default, those "
+            "of --transform or --like, otherwise -1,1.",
         ),
     ] = None,
     channel_order: Annotated[
-        Literal["rgb", "bgr"] | None, typer.Option(help="Order of the colour channels.")
+        Literal["rgb", "bgr"] | None,
+        typer.Option(
+            help="Order of the colour channels; by default, that of --transform or --like, "
+            "otherwise rgb."
+        ),
     ] = None,
     mean: Annotated[
         Numbers | None,
         typer.Option(
             parser=_parse_three_numbers,
             metavar="A,B,C",
-            help="The value that is subtracted from each channel after the scaling.",
+            help="The value that is subtracted from each channel after the scaling; by default, "
+            "that of --transform or --like, otherwise 0.",
         ),
     ] = None,
     std: Annotated[
@@ -171,7 +180,8 @@ def pack(
         typer.Option(
             parser=_parse_three_numbers,
             metavar="A,B,C",
-            help="The value by which each channel is divided after the subtraction.",
+            help="The value by which each channel is divided after the subtraction; by default, "
+            "that of --transform or --like, otherwise 1.",
         ),
     ] = None,
     no_gradability: Annotated[
@@ -191,7 +201,8 @@ def pack(
     Any image classifier can be packed. With --icdr, the model is a grader of diabetic retinopathy,
     and gives no grade to a photograph that is too dark, too blurred or too small. As a test, the
     command loads the model and classifies a few images before it packs the model. A model that
-    fails the test is refused.
+    fails the test is refused. If the library that runs the model is not installed, the model is
+    packed without the test, and a note says so. A Keras file always needs TensorFlow.
     """
     from drdeploy.grader.artifacts import ModelDescription, Provenance
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits

@@ -112,8 +112,9 @@ def triage(
     """Grade photographs, and list the patients, most urgent first.
 
     Photographs are grouped by patient, study and eye. The grade of an eye is the worst grade among
-    its photographs. If no photograph of an eye can be graded, the patient is referred. The list
-    names patients by a keyed hash. The exit status is 1 if a file cannot be read or used.
+    its photographs. If no photograph of an eye can be graded, the packaged rules refer the patient.
+    The list names patients by a keyed hash. The exit status is 1 if a file cannot be read or used,
+    if a folder holds pictures in other formats, or if the archive of --stow refuses a file.
 
     For research use. Not a medical device.
     """

@@ -38,8 +38,8 @@ def add(
     """Create an account, or change its role and password.
 
     The command asks for the password on a terminal, or reads it from the first line of standard
-    input. If the password of an account changes, everybody who is signed in with this account is
-    signed out.
+    input. A password has 12 to 256 characters. If the password of an account changes, everybody who
+    is signed in with this account is signed out.
     """
     opened = _open_records(records, database)
     is_new = opened.accounts.set_account(name, role, _read_password())

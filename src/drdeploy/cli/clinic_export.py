@@ -19,7 +19,9 @@ def export_deidentified(
     records: RecordsArgument,
     folder: Annotated[
         Path,
-        typer.Argument(metavar="OUT", help="New folder for the export.", show_default=False),
+        typer.Argument(
+            metavar="OUT", help="New or empty folder for the export.", show_default=False
+        ),
     ],
     *,
     file_format: Annotated[

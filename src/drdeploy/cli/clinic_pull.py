@@ -65,7 +65,10 @@ def pull(
     ] = "OP",
     limit: Annotated[
         int,
-        typer.Option(min=1, help="Largest number of files that the query may find."),
+        typer.Option(
+            min=1,
+            help="Largest number of files to fetch, including those that are there already.",
+        ),
     ] = 10_000,
     records: Annotated[
         Path | None,

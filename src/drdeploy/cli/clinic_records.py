@@ -131,7 +131,8 @@ def erase(
     older_than_days: Annotated[
         float | None,
         typer.Option(
-            min=0.0, help="Every study whose last photograph is older than this many days."
+            min=0.0,
+            help="Every study whose last photograph arrived more than this many days ago.",
         ),
     ] = None,
     database: DatabaseOption = None,

@@ -23,7 +23,11 @@ LOCAL_URL = "http://127.0.0.1:8765"
 
 TargetOption = Annotated[
     HostingPlatform | None,
-    typer.Option("--target", help="Where to deploy: AWS, or the local service. Required."),
+    typer.Option(
+        "--target",
+        help="Where to deploy: AWS, or the local service. Required, unless --endpoint-url names a "
+        "local service.",
+    ),
 ]
 LocalUrlOption = Annotated[
     str | None,

@@ -51,8 +51,8 @@ def build(  # noqa: PLR0917 - typer passes by name
         bool,
         typer.Option(
             "--locked",
-            help="Refuse to build if the base image or a Debian package differs from "
-            "its locked version.",
+            help="Fail if the locked base image cannot be used, or if a Debian package in the new "
+            "image differs from its locked version.",
         ),
     ] = False,
     attestations: Annotated[

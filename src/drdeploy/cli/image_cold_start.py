@@ -57,8 +57,8 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
             "--artifact",
             "-a",
             help=(
-                "A model.tar.gz; by default, the packaged grader, which `lean` and `minimal` "
-                "load. Repeat the option if the images load models of different formats."
+                "A model.tar.gz; by default, the packaged grader in int8, which `lean` and "
+                "`minimal` load. Repeat the option if the images load models of different formats."
             ),
         ),
     ] = None,

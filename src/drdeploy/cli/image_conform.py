@@ -49,7 +49,8 @@ def conform(  # noqa: PLR0917 - typer passes by name
         ),
     ] = None,
     content_type: Annotated[
-        str, typer.Option(help="Content type of --image; by default, the file name decides.")
+        str,
+        typer.Option(help="Content type of --image; by default, the content of the file decides."),
     ] = "",
     memory_mb: Annotated[int, typer.Option(help="Memory of each container, in MB.", min=64)] = 2048,
     cpus: Annotated[float, typer.Option(help="CPU limit of each container.", min=0.1)] = 1.0,

@@ -52,8 +52,9 @@ def evaluate(
         list[Path] | None,
         typer.Argument(
             help=(
-                "A model.tar.gz, or the folder it was extracted to. For several artifacts, "
-                "the result is a table with a row for each artifact."
+                "A model.tar.gz, or the folder it was extracted to; without --oof, the packaged "
+                "grader by default. For several artifacts, the result is a table with a row for "
+                "each artifact."
             )
         ),
     ] = None,

@@ -24,7 +24,12 @@ from drdeploy.units import MB
 def quantize(
     artifact: Annotated[Path, typer.Argument(help="A model.tar.gz with an ONNX model in fp32.")],
     calibration: Annotated[
-        Path, typer.Option("--calibration", help="Labelled photographs to calibrate on.")
+        Path,
+        typer.Option(
+            "--calibration",
+            help="Folder of labelled photographs to calibrate on. If they have splits, only the "
+            "split `train` is used.",
+        ),
     ],
     *,
     precision: Annotated[
@@ -35,7 +40,7 @@ def quantize(
         typer.Option(
             help=(
                 "Labelled photographs on which the two graders are compared; by default, the "
-                "photographs of --calibration that the calibration did not use."
+                "photographs of --calibration from sessions that the calibration did not use."
             )
         ),
     ] = None,
@@ -43,7 +48,10 @@ def quantize(
         str | None, typer.Option(help="Split of --validation to use; by default, all photographs.")
     ] = None,
     images: Annotated[
-        int, typer.Option(min=1, help="Number of photographs to calibrate on.")
+        int,
+        typer.Option(
+            min=1, help="Number of photographs to calibrate on, but at most half of --calibration."
+        ),
     ] = 100,
     margin: Annotated[
         float,

@@ -49,7 +49,8 @@ def train(
         ),
     ] = "fine-tuned",
     recipe: Annotated[
-        Path | None, typer.Option(help="A TOML file with a recipe of your own.")
+        Path | None,
+        typer.Option(help="A TOML file with a recipe of your own, which replaces --preset."),
     ] = None,
     weights: Annotated[
         str, typer.Option(help="Weights to start from: random, imagenet, or a file.")
@@ -60,7 +61,13 @@ def train(
     ] = None,
     side_px: Annotated[
         int | None,
-        typer.Option("--size", min=32, max=1024, help="Width and height of the input, in pixels."),
+        typer.Option(
+            "--size",
+            min=32,
+            max=1024,
+            help="Width and height of the input, in pixels; by default, those that `drdeploy model "
+            "list` shows.",
+        ),
     ] = None,
     seed: SeedOption = 0,
     licence: Annotated[str, typer.Option(help="Licence of the data, for the manifest.")] = "",

@@ -148,7 +148,11 @@ def choose_s3_url(endpoint_url: str | None) -> str | None:
 
 RegionOption = Annotated[
     str | None,
-    typer.Option("--region", help="AWS region; by default, the region of your AWS session."),
+    typer.Option(
+        "--region",
+        help="AWS region; by default, the region of your AWS session, and us-east-1 for the local "
+        "service.",
+    ),
 ]
 IsolationOption = Annotated[
     Literal["auto", "container", "process"],

@@ -46,7 +46,7 @@ StudyArgument = Annotated[
 OnlyOption = Annotated[
     str | None,
     typer.Option(
-        help="Run only the trials whose id contains this text. With * or ?, the text is a "
+        help="Run only the trials whose id contains this text. With *, ? or [, the text is a "
         "pattern for the whole id."
     ),
 ]
@@ -139,7 +139,12 @@ def run(
     permissions_boundary: BoundaryOption = None,
     yes: YesOption = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="With --target: delete nothing at the end.")
+        bool,
+        typer.Option(
+            "--keep",
+            help="With --target: delete nothing at the end. Endpoints with instances, which cost "
+            "money all the time, are deleted after the last trial that uses one, even so.",
+        ),
     ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Move earlier measurements aside and start over.")
@@ -235,7 +240,8 @@ def delete(
 ) -> None:
     """Delete the remaining resources of a run that used --target.
 
-    A bucket that holds objects other than archives is kept, and the command names it.
+    If the bucket holds objects other than archives, it is kept, and the command ends with an error
+    that names it; --delete-captured deletes these objects, too.
     """
     from drdeploy.study.measurements.results import ResultsFolder
     from drdeploy.study.running.provisioned import (

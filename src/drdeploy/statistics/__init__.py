@@ -2,6 +2,7 @@
 
 - ``estimate``: an estimate, its interval, its number of rows and its method.
 - ``means``: means and medians of one sample, and their ratios for two samples.
+- ``studentised``: the studentised bootstrap, which gives the intervals of means and their ratios.
 - ``percentiles``: medians and percentiles, with intervals from order statistics.
 - ``proportions``: proportions (Wilson), AUROC (DeLong, Newcombe), and statistics of grouped
   photographs.

@@ -51,9 +51,9 @@ def run_study(
         outcome = run_study("quick", "results/quick")
         outcome.finished, outcome.problems
 
-    Each answer is written to disk as a row before the next request is sent. If you repeat the same
-    call, only what is missing is measured. The rows that count are kept. Measurements whose rows do
-    not count, for example because the request failed, are repeated. To run a study on AWS, use
+    Each answer is written to disk as a row at once. If you repeat the same call, only what is
+    missing is measured. The rows that count are kept. Measurements whose rows do not count, for
+    example because the request failed, are repeated. To run a study on AWS, use
     ``drdeploy study run --target aws``, which shows the cost and asks for approval.
 
     Args:

@@ -60,6 +60,9 @@ def pack_model(
 ) -> PackedModel:
     """Load a model, predict with it, and pack it.
 
+    If the library that runs the model is not installed, the model is packed without a prediction,
+    and a note says so.
+
     Args:
         model: A SavedModel's folder, a folder of TensorFlow Serving, an ONNX file or a Keras file.
         archive: Where to write ``model.tar.gz``; replaced if it exists.

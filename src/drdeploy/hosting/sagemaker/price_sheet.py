@@ -6,7 +6,8 @@
 
 A price is looked up by item and region. If a sheet has several prices of an item, the newest price
 counts. A missing price is an error, and no default price is used, because a wrong price could
-change a decision. A user's own price sheets are combined with the packaged price sheet.
+change a decision. A user's own price sheet replaces the packaged one. :meth:`PriceSheet.joined`
+combines two sheets.
 """
 
 from __future__ import annotations

@@ -256,8 +256,8 @@ class Plan:
         """Return the plan with only the trials whose id matches a pattern.
 
         Args:
-            pattern: A pattern with ``*`` or ``?`` must match the whole id. Any other string must
-                occur somewhere in the id. None selects all trials.
+            pattern: A pattern with ``*``, ``?`` or ``[`` must match the whole id. Any other string
+                must occur somewhere in the id. None selects all trials.
 
         Raises:
             StudyError: No trial matches.

@@ -124,7 +124,8 @@ class Study(_Table):
     Attributes:
         name: The name of the study's file, without ``.toml``.
         seed: Seed of arrival times, of the order of photographs, and of random weights.
-        region: The AWS region whose prices the plan and the report use.
+        region: The AWS region in which ``study run --target aws`` creates the endpoints, and whose
+            prices the plan uses.
         trials: Blocks of trials, which run in the order of the file.
     """
 

@@ -1,9 +1,9 @@
 """Write rows to ``measurements.csv``, where they survive a crash of the process or the machine.
 
-Each row is appended to the file with a single ``write``. An ``fsync`` follows before the next
-request is sent. If the process is killed, at most the row that it was just writing is lost. The
-file may then end with an incomplete line. Every reader of the file ignores this line, and the next
-run removes it.
+Each row is appended to the file with a single ``write``, and an ``fsync`` follows at once. If the
+process is killed, at most the rows of unanswered requests and the row that it was just writing are
+lost. The file may then end with an incomplete line. Every reader of the file ignores this line, and
+the next run removes it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ the other modules in this order:
 What an interrupted run leaves behind
 -------------------------------------
 
-Every row is written to disk before the next request is sent. Each row names its trial, and has a
+Every row is written to disk as soon as its answer is there. Each row names its trial, and has a
 number within the trial, the sequence number. If the same command runs again, it keeps the rows and
 measures only the missing sequence numbers. If the scenario has a warm-up request, this request is
 sent again first. New rows get a new ``run_id``.

@@ -66,7 +66,8 @@ class Provisioning:
     Attributes:
         approver: Receives notes on each step, and approves each plan with its cost.
         sheet: The price sheet from which the cost of each plan is computed.
-        keep: Whether to keep all resources after the run.
+        keep: Whether to keep the resources after the run. Endpoints with instances are deleted
+            even so, after the last trial that uses one.
         safeguards: The encryption key and the permissions boundary of the resources.
     """
 
@@ -239,7 +240,9 @@ def create_and_delete_study_endpoints(
                 err.add_note(str(left))
         raise
     if provisioning.keep:
-        approver.show_progress("all resources are kept; `drdeploy study delete` deletes them")
+        approver.show_progress(
+            "all resources that are left are kept; `drdeploy study delete` deletes them"
+        )
     # A local service often ends with the run, and its resources cost nothing to create again.
     elif is_complete() or account.platform == "local":
         _tear_down_and_report(account, workspace, terraform, approver)

@@ -68,7 +68,8 @@ class TrialContext:
 
     Attributes:
         send: Sends one photograph to the trial's endpoint.
-        record: Stores an observed invocation. It is called before the next request is sent.
+        record: Stores an observed invocation as soon as it is answered. Except in an open loop,
+            this happens before the next request is sent.
         photographs: The photographs in the order in which they are sent; after the last one, the
             first one is sent again.
         seed: The seed of arrival times.
