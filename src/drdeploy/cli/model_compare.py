@@ -25,7 +25,7 @@ from drdeploy.cli.options import (
     TrainingDataOption,
     parse_weights_source,
 )
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, format_count
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.photograph_names import PhotographNames
 from drdeploy.units import MB
@@ -153,8 +153,8 @@ def _compare_all_networks(
     names = [candidate.architecture.name for candidate in candidates]
     finished = [comparison.read_finished_result(candidate) is not None for candidate in candidates]
     print_line(
-        f"{len(names)} networks on {len(comparison.dataset)} photographs, {comparison.folds} "
-        f"folds; {sum(finished)} are finished already",
+        f"{format_count(len(names), 'network')} on {len(comparison.dataset)} photographs, "
+        f"{comparison.folds} folds; finished already: {sum(finished)}",
         to=err,
     )
     compared = []
@@ -185,8 +185,8 @@ def _write_notes_on_comparison(
         "network is paired by photograph."
     )
     what = (
-        f"Times are of single predictions by ONNX Runtime with {rows[0]['threads']} threads on "
-        "this machine. Each cost is the time of a prediction at the price of "
+        "Times are of single predictions by ONNX Runtime with "
+        f"{format_count(rows[0]['threads'], 'thread')} on this machine. Each cost is the time of a prediction at the price of "
         f"{price.source.item}, {price.source.usd:g} USD per {price.source.unit} "
         f"({price.source.region}, {price.source.date})."
     )
