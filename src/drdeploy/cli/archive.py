@@ -277,9 +277,7 @@ class _ArchiveGrader:
 
         path = artifact or box_artifact()
         if not path.exists():
-            raise InvalidInput(
-                "The artifact does not exist", where=str(path), remedy=GIVE_ARTIFACT
-            )
+            raise InvalidInput("The artifact does not exist", where=str(path), remedy=GIVE_ARTIFACT)
         service = InferenceService.load(path, runtime=runtime, threads=1)
         print_note_on_quantization(service.manifest)
         return cls(

@@ -380,7 +380,9 @@ def _make_rows(
             answer = None if one.error else batch.read_answer(job.output_uri, one.relative_key)
             if answer is None:
                 reason = one.error or failures.get(f"{place}{one.relative_key}")
-                yield GradedRow(one.name, error=reason or f"There is no answer. {ended.description}.")
+                yield GradedRow(
+                    one.name, error=reason or f"There is no answer. {ended.description}."
+                )
             else:
                 yield make_row_of_answer(one.name, answer)
 

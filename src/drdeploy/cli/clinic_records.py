@@ -60,9 +60,7 @@ def studies(
         print_json({"notice": RESEARCH_USE_NOTICE, "studies": rows})
     else:
         _print_studies(rows)
-        print_line(
-            f"{format_count(len(rows), 'study', 'studies')}. {RESEARCH_USE_NOTICE}", to=err
-        )
+        print_line(f"{format_count(len(rows), 'study', 'studies')}. {RESEARCH_USE_NOTICE}", to=err)
     if any(row["state"] == "failed" or row["deliveries"].get("refused") for row in rows):
         raise typer.Exit(1)
 
@@ -221,7 +219,8 @@ def open_records(folder: Path, database: str | None) -> ClinicRecords:
         raise InvalidInput(
             "The folder of the records does not exist",
             where=str(folder),
-            remedy="Give the folder that you gave `clinic serve`, `clinic listen` or `clinic account`",
+            remedy="Give the folder that you gave to `clinic serve`, `clinic listen` or `clinic "
+            "account`",
         )
     return ClinicRecords.open(
         folder, names=PhotographNames.with_user_key(), database=database, who="clinic command"

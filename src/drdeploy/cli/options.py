@@ -96,9 +96,7 @@ FoldsOption = Annotated[
 ]
 
 
-def parse_prevalence(
-    text: str, *, may_be_estimated: bool = True
-) -> float | Literal["estimate"]:
+def parse_prevalence(text: str, *, may_be_estimated: bool = True) -> float | Literal["estimate"]:
     """Return a stated prevalence as a number, and ``estimate`` unchanged.
 
     Args:
@@ -118,7 +116,8 @@ def parse_prevalence(
         raise InvalidInput(
             f"The prevalence must be between 0 and 1, not {text}",
             where="--prevalence",
-            remedy="Give a number like 0.1 for 10 %" + (", or `estimate`" if may_be_estimated else ""),
+            remedy="Give a number like 0.1 for 10 %"
+            + (", or `estimate`" if may_be_estimated else ""),
         )
     return share
 

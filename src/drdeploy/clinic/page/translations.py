@@ -196,7 +196,7 @@ _PORTUGUESE = {
         "Os dados foram apagados, mas um arquivo do banco de dados ainda tem alguns dos seus "
         "bytes; encerre os outros programas que usam os registros e apague de novo."
     ),
-    "The disk is full.": "O disco está cheio.",
+    "The disk has too little free space.": "O disco tem pouco espaço livre.",
     "A photograph is missing; restore the folder from a backup, or send the study from the camera "
     "again.": (
         "Falta uma fotografia; restaure a pasta a partir de uma cópia de segurança, ou envie o "
@@ -302,6 +302,10 @@ _PORTUGUESE_REASONS = {
         "O arquivo de imagens {}; verifique o seu endereço, o seu AE title e se ele conhece "
         "DRDEPLOY."
     ),
+    "The archive has no space at the moment; free space in the archive; the file is sent again.": (
+        "O arquivo de imagens não tem espaço no momento; libere espaço nele; o objeto é enviado de "
+        "novo."
+    ),
     "The FHIR server refuses a bundle with status {}; find the cause in the server's log, then "
     "send the bundle again; nothing is created twice.": (
         "O servidor FHIR recusa os resultados com o status {}; procure a causa no registro do "
@@ -310,10 +314,10 @@ _PORTUGUESE_REASONS = {
     "The FHIR server refuses a bundle with status {}.": (
         "O servidor FHIR recusa os resultados com o status {}."
     ),
-    "The exchange with the {} failed: {}; run the same command again later; nothing is created "
-    "twice.": (
-        "A troca com o {} falhou: {}. O programa tenta de novo mais tarde; nada é criado duas "
-        "vezes."
+    "The exchange with the {} failed: {}; check the address, and run the same command again later; "
+    "nothing is created twice.": (
+        "A troca com o {} falhou: {}. Verifique o endereço. O programa tenta de novo mais tarde; "
+        "nada é criado duas vezes."
     ),
     "The {} answers with more than {} bytes.": "O {} responde com mais de {} bytes.",
     "The value of the header Authorization has characters that no header may have; set it to one "
@@ -332,11 +336,11 @@ _PORTUGUESE_REASONS = {
     "its answer is not HTTP": "a sua resposta não é HTTP",
     "it took more than {} seconds": "levou mais de {} segundos",
     "timed out": "o tempo esgotou",
-    "[Errno {}] Connection refused": "a conexão foi recusada",
-    "[Errno {}] Connection reset by peer": "a conexão foi interrompida",
-    "[Errno {}] Name or service not known": "o nome do servidor não é conhecido",
-    "[Errno {}] No route to host": "não há caminho até o servidor",
-    "[Errno {}] Network is unreachable": "a rede não responde",
+    "Connection refused": "a conexão foi recusada",
+    "Connection reset by peer": "a conexão foi interrompida",
+    "Name or service not known": "o nome do servidor não é conhecido",
+    "No route to host": "não há caminho até o servidor",
+    "Network is unreachable": "a rede não responde",
     "Remote end closed connection without response": "o servidor fechou a conexão sem responder",
 }
 """The sentences about failures in the records; ``{}`` stands for the part that varies."""

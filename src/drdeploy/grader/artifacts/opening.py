@@ -55,7 +55,11 @@ def _open_file_or_folder(folder: Path, *, verify: bool) -> ModelArtifact:
         return extract_archive_temporarily(folder)
     if not folder.is_dir():
         what = "is neither a file nor a folder" if folder.exists() else "does not exist"
-        raise ArtifactError(f"The model {what}", where=str(folder))
+        raise ArtifactError(
+            f"The model {what}",
+            where=str(folder),
+            remedy="Give a model.tar.gz, or the folder to which it was extracted",
+        )
     contents = sort_artifact_files(_list_files_of_folder(folder))
     if not contents.has_manifest:
         found, _, unused = find_bare_model(contents)

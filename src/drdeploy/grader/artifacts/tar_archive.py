@@ -102,7 +102,10 @@ class ByteBudget:
         """
         self._left -= count
         if self._left < 0:
-            raise UnsafeArchive(f"The extracted archive would exceed {self._max_bytes} bytes")
+            raise UnsafeArchive(
+                f"The extracted archive would exceed {self._max_bytes} bytes",
+                remedy="Pack only the files of the model",
+            )
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,11 @@ def _add_archive_path_to_errors(archive: Path) -> Iterator[None]:
             remedy="Copy or pack the archive again",
         ) from err
     except (RecursionError, ValueError, OverflowError) as err:
-        raise UnsafeArchive("A header of the archive is malformed", where=str(archive)) from err
+        raise UnsafeArchive(
+            "A header of the archive is malformed",
+            where=str(archive),
+            remedy="Copy or pack the archive again",
+        ) from err
     except UnsafeArchive as err:
         raise UnsafeArchive(err.what, where=str(archive), remedy=err.remedy) from err
 
@@ -241,7 +248,10 @@ def iterate_members_without_keeping_them(
     while (info := tar.next()) is not None:
         count += 1
         if count > max_members:
-            raise UnsafeArchive(f"The archive holds more than {max_members} files")
+            raise UnsafeArchive(
+                f"The archive holds more than {max_members} files and folders",
+                remedy="Pack only the files of the model",
+            )
         yield info
         tar.members.clear()  # type: ignore[attr-defined]  # not in typeshed
 
@@ -386,7 +396,11 @@ class _AdmittedNames:
                 ),
             )
         if not is_path_inside_folder(name):
-            raise UnsafeArchive(f"'{info.name}' would be written outside its folder")
+            raise UnsafeArchive(
+                f"'{info.name}' would be written outside its folder",
+                remedy="Pack the files under relative paths, with `tar -czf model.tar.gz -C FOLDER "
+                ".`",
+            )
         if info.issym() or info.islnk():
             # SageMaker does not extract an archive with symbolic links either (re:Post, "How do I
             # troubleshoot the creation or update failure of my SageMaker AI endpoint?").

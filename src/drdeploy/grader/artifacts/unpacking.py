@@ -74,7 +74,11 @@ def fill_new_folder_atomically(folder: Path) -> Iterator[Path]:
     part: Path | None = None
     try:
         if folder.exists() and any(folder.iterdir()):
-            raise ArtifactError("The folder to extract to is not empty", where=str(folder))
+            raise ArtifactError(
+                "The folder to extract to is not empty",
+                where=str(folder),
+                remedy="Give a new or an empty folder",
+            )
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         yield part

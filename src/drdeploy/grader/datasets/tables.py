@@ -185,7 +185,11 @@ def read_table_text(table: Path) -> tuple[str, list[str]]:
     except OSError as err:
         raise InvalidInput(f"The table cannot be read: {err.strerror}", where=str(table)) from err
     except ValueError as err:
-        raise InvalidInput(f"The table cannot be read: {err}", where=str(table)) from err
+        raise InvalidInput(
+            f"The table cannot be read: {err}",
+            where=str(table),
+            remedy="Keep only the columns and rows that are needed",
+        ) from err
     _refuse_binary_table_file(table, data)
     for marks, encoding in _ENCODINGS:
         if data.startswith(marks):

@@ -111,7 +111,7 @@ class EndedTransformJob:
     def description(self) -> str:
         """How the job ended, as one sentence without its full stop."""
         reason = f": {self.failure_reason}" if self.failure_reason else ""
-        return f"The job is {self.status}{reason}"
+        return f"The job is {self.status}{reason.rstrip('.')}"
 
     @property
     def instance_startup_s(self) -> float | None:
