@@ -293,7 +293,7 @@ def status(
         table.add_row(trial.id, str(measured), str(trial.scenario.n))
     table.print()
     finished = sum(measured == trial.scenario.n for trial, measured in counts)
-    print_line(f"{finished} of {len(counts)} trials are finished")
+    print_line(f"trials finished: {finished} of {len(counts)}")
 
 
 def _refuse_place_of_jobs_without_effect(plan: Plan, *, aws: bool) -> None:

@@ -229,7 +229,7 @@ class TransformArchiveJob:
             return False
         manifest = json.dumps([{"prefix": pending.prefix}, *keys]).encode()
         self._batch.upload_files(pending.manifest_uri, manifest, "application/json")
-        self._report_state(f"the job {pending.name} grades {len(keys):,} photographs")
+        self._report_state(f"the job {pending.name} grades {format_count(len(keys), 'photograph')}")
         self._batch.delete_model(pending.name)  # left by a killed run
         self._batch.start_job(
             BatchJob(

@@ -303,7 +303,9 @@ class Provisioner:
             repository = find_ecr_repository(self.account, variables.repository_name)
         if repository is None:
             raise DeploymentError(
-                "Terraform did not create the image repository", where=variables.repository_name
+                "Terraform did not create the image repository",
+                where=variables.repository_name,
+                remedy="Repeat the command",
             )
         return repository, bucket
 
@@ -363,10 +365,15 @@ class Provisioner:
             raise UnknownPrice(
                 cost.unknown[0],
                 where="price sheet",
-                remedy="Add the price to a price sheet of your own, or use --accept-unknown-prices",
+                remedy="Add the price to a price sheet of your own, and give the sheet with "
+                "--prices; `drdeploy endpoint deploy` also takes --accept-unknown-prices",
             )
         if not self.approver.ask_for_approval(Proposal(title, changes, cost)):
-            raise PlanDeclined("The plan was not approved, so nothing was changed", where=title)
+            raise PlanDeclined(
+                "The plan was not approved, so it was not applied",
+                where=title,
+                remedy="To approve every plan without being asked, add --yes",
+            )
         self.terraform.apply_last_plan()
         return changes
 

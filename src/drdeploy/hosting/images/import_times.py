@@ -69,7 +69,7 @@ def measure_import_times(
                 raise EngineError(
                     "The server in the image does not load its model",
                     where=image,
-                    remedy=log[-1000:],
+                    remedy=f"Read the end of the container's log: {log[-1000:]}",
                 )
             time.sleep(POLL_S)
         return sum_import_times_by_package(log.splitlines())
