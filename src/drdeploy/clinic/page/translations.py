@@ -148,9 +148,10 @@ _PORTUGUESE = {
     ),
     # The audit log
     "Audit log": "Registro de auditoria",
-    "entries, and none was changed. The last hash is": (
-        "entradas, e nenhuma foi alterada. O último hash é"
+    "Number of entries, of which none was changed:": (
+        "Número de entradas, das quais nenhuma foi alterada:"
     ),
+    "The last hash is": "O último hash é",
     "The newest entries": "As entradas mais novas",
     "Number": "Número",
     "When": "Quando",
@@ -224,8 +225,8 @@ _PORTUGUESE = {
         "Nenhum programa classifica estes exames. O programa que os classificava terminou; "
         "inicie-o de novo."
     ),
-    "photographs cannot be read from the disk, and are not shown.": (
-        "fotografias não podem ser lidas do disco e não são mostradas."
+    "Photographs that cannot be read from the disk, and are not shown:": (
+        "Fotografias que não podem ser lidas do disco e não são mostradas:"
     ),
     "Studies that are not erased, because another issuer gave their patient number:": (
         "Exames com o mesmo número de outro emissor, que ficam:"
@@ -241,7 +242,7 @@ _PORTUGUESE = {
     "The program cannot be reached.": "O programa não responde.",
     "The file or folder cannot be read.": "O arquivo ou a pasta não pode ser lido.",
     "files sent": "arquivos enviados",
-    "need an answer": "precisam de resposta",
+    "answers needed": "respostas necessárias",
 }
 
 _PORTUGUESE_REASONS = {
@@ -367,7 +368,7 @@ SENTENCES_OF_HTTP = {
 
 TEXTS_OF_SCRIPT = (
     "not sent", "Send", "Leave out", "right eye", "left eye", "Which patient and which eye is it?",
-    "Patient's number", "Eye", "The program cannot be reached.", "files sent", "need an answer",
+    "Patient's number", "Eye", "The program cannot be reached.", "files sent", "answers needed",
     "The file or folder cannot be read.",
 )  # fmt: skip
 """The strings that the script shows."""
