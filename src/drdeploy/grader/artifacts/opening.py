@@ -42,7 +42,9 @@ def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
         return _open_file_or_folder(Path(model), verify=verify)
     except OSError as err:  # a name longer than the file system allows, somebody else's folder
         raise ArtifactError(
-            f"The model cannot be opened: {err.strerror}", where=str(model)
+            f"The model cannot be opened: {err.strerror}",
+            where=str(model),
+            remedy="Give a model.tar.gz or a folder that you may read",
         ) from err
 
 

@@ -130,7 +130,11 @@ class GradedSet:
             )
         rows = read_table_rows(path, *NEEDED_COLUMNS)
         if not rows:
-            raise InvalidInput("The table of predictions is empty", where=str(path))
+            raise InvalidInput(
+                "The table of predictions is empty",
+                where=str(path),
+                remedy="Give a table with a row for each photograph",
+            )
         read = [
             _parse_prediction_row(row, f"{path}: row {place}") for place, row in enumerate(rows, 1)
         ]
@@ -186,7 +190,11 @@ def _parse_prediction_row(row: dict[str, str], where: str) -> tuple[int, list[fl
     label = parse_grade(row["icdr_grade"])
     if label is None:
         found = quote_cell_if_number(row["icdr_grade"])
-        raise InvalidInput(f"{found} is not an ICDR grade from 0 to 4", where=where)
+        raise InvalidInput(
+            f"{found} is not an ICDR grade from 0 to 4",
+            where=where,
+            remedy="Write the label into the column icdr_grade, or remove the row",
+        )
     if row.get("gradable", "true") != "true":
         return (
             label,

@@ -92,7 +92,11 @@ def write_quantized_onnx(
                 case _:
                     assert_never(precision)
     except Exception as err:  # protobuf's, ONNX's and the quantizer's have no common base
-        raise ModelLoadFailed(f"The graph cannot be rewritten ({err})", where=model.name) from err
+        raise ModelLoadFailed(
+            f"The graph cannot be rewritten ({err})",
+            where=model.name,
+            remedy="Export the model to ONNX again, or choose another --precision",
+        ) from err
     return out
 
 

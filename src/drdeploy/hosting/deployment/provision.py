@@ -69,6 +69,7 @@ NOT_READY = "ModelNotReadyException"
 """
 TRIES = 3
 
+_READ_LOG = "Read the log of the endpoint"
 WAIT_S = 1800.0
 """Seconds that an endpoint may take until it is in service; AWS needs many minutes for a large
 image.
@@ -221,7 +222,9 @@ class Provisioner:
         if answer.outcome != "ok":
             with self._add_existing_resources_to_errors():
                 raise EndpointError(
-                    f"The endpoint did not grade the test photograph: {answer.error}", where=name
+                    f"The endpoint did not grade the test photograph: {answer.error}",
+                    where=name,
+                    remedy=_READ_LOG,
                 )
         return answer
 
@@ -247,7 +250,9 @@ class Provisioner:
             )
             if result.is_failure:
                 raise EndpointError(
-                    f"The endpoint did not grade the test photograph: {result.reason}", where=name
+                    f"The endpoint did not grade the test photograph: {result.reason}",
+                    where=name,
+                    remedy=_READ_LOG,
                 )
         return result.body
 

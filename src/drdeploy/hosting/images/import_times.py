@@ -50,7 +50,11 @@ def measure_import_times(
     """
     interpreter, *rest = engine.image_config(image)["Config"]["Entrypoint"]
     if "python" not in interpreter:
-        raise EngineError("The entry point of the image is not a Python interpreter", where=image)
+        raise EngineError(
+            "The entry point of the image is not a Python interpreter",
+            where=image,
+            remedy="Give one of drdeploy's images",
+        )
     container = engine.start_container(
         ContainerSpec(
             image,

@@ -303,7 +303,11 @@ class Runner:
             # trial.
             is_broken = observed.outcome == "unavailable" and not observed.invocation.status
             if is_broken and not hosting.exists(name):
-                raise EndpointError("The endpoint no longer exists", where=name)
+                raise EndpointError(
+                    "The endpoint no longer exists",
+                    where=name,
+                    remedy="Run the same command again, which creates the endpoint again",
+                )
 
         seed = f"{self.inputs.seed}/{trial.id}"
         context = TrialContext(
