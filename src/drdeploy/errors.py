@@ -62,6 +62,17 @@ def one_line_error_message(err: Exception) -> str:
     return " ".join(str(err).split()) or type(err).__name__
 
 
+def format_count(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, for example ``1 file`` or ``2,500 files``.
+
+    Args:
+        count: The number.
+        noun: The noun for one.
+        plural: The noun for any other number; by default, ``noun`` with an s.
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def escape_control_characters(text: str, *, keep: str = "") -> str:
     r"""Return untrusted text in a form that a terminal or a log can safely show.
 

@@ -251,6 +251,8 @@ def read_toml_file(path: Path) -> dict[str, Any]:
     content = read_bytes_up_to_limit(path, TOML_BYTES_MAX)
     try:
         return tomllib.loads(content.decode("utf-8-sig"))  # Notepad writes a byte order mark
+    except UnicodeDecodeError as err:
+        raise ValueError("the file is not text in UTF-8") from err
     except RecursionError as err:
         raise ValueError("the document is nested too deeply") from err
 

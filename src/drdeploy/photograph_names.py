@@ -205,7 +205,7 @@ def _read_key_file(path: Path) -> bytes:
         raise InvalidInput(
             f"The key for the names of photographs cannot be read: {err.strerror}",
             where=str(path),
-            remedy=f"Set {KEY_VARIABLE} to the path of a key file, or unset the variable",
+            remedy=f"Make the file readable, or set {KEY_VARIABLE} to the path of another key file",
         ) from err
     except ValueError as err:
         raise _invalid_key_file_error(path) from err
@@ -227,6 +227,6 @@ def _key_not_stored_error(why: str, where: str) -> InvalidInput:
     return InvalidInput(
         f"The key for the names of photographs cannot be stored: {why}",
         where=where,
-        remedy=f"Set XDG_STATE_HOME to a writable folder, or {KEY_VARIABLE} to a key file; "
-        "with --names no key is needed",
+        remedy=f"Set XDG_STATE_HOME to a writable folder, or {KEY_VARIABLE} to a key file. "
+        "A command that has the option --names needs no key with it",
     )

@@ -50,7 +50,7 @@ def test_a_plan_deletes_nothing(tmp_path):
 
 def test_an_endpoint_that_runs_has_its_own_isolation():
     words = ("capacity", "eyes", "--p95", 1, "--isolation", "process")
-    assert "--isolation says how to host an image" in refusal(*words)
+    assert "--isolation would have no effect on" in refusal(*words)
 
 
 def test_processes_are_not_restricted_like_containers():

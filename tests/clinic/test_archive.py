@@ -279,7 +279,7 @@ def test_a_file_of_another_patient_is_not_kept_though_the_archive_lists_it(
     done = CliRunner().invoke(app, ["pull", url, *own])
     assert done.exit_code == 1
     assert "belongs to another patient" in done.output
-    assert "1 files were fetched" in done.output
+    assert "1 file fetched" in done.output
     assert [dcmread(file).PatientID for file in folder.iterdir()] == ["7"]
     # Nor does a file of another patient that an earlier pull fetched come into the worklist.
     assert CliRunner().invoke(app, ["pull", url, str(folder)]).exit_code == 0
@@ -327,7 +327,7 @@ def test_a_pull_puts_photographs_into_the_worklist_once_and_says_what_it_cannot_
     for new in (len(camera_roll), 0):
         done = pull(archive, tmp_path / "in", *days, "--records", str(records))
         assert done.exit_code == 0, done.output
-        assert f"{new} photographs are new in the records" in done.output
+        assert f"New in the records: {new} photograph" in done.output
     opened = ClinicRecords.open(records, names=PhotographNames.with_user_key())
     waiting = opened.worklist.list_studies()
     assert sum(len(opened.worklist.list_photographs(one.number)) for one in waiting) == len(
@@ -343,7 +343,7 @@ def test_a_pull_puts_photographs_into_the_worklist_once_and_says_what_it_cannot_
     done = pull(archive, tmp_path / "in", *day, "--records", str(records))
     assert done.exit_code == 1
     assert "does not say which eye it shows" in done.output
-    assert "1 files were fetched" in done.output.replace("\n", " ")
+    assert "1 file fetched" in done.output.replace("\n", " ")
 
 
 def test_an_erased_patient_leaves_no_file_in_the_folder_and_does_not_come_back(archive, tmp_path):
@@ -368,8 +368,8 @@ def test_an_erased_patient_leaves_no_file_in_the_folder_and_does_not_come_back(a
         done = pull(archive, folder, *asked)
         assert done.exit_code == 0
         said = " ".join(done.output.split())
-        assert "1 files were fetched, 1 were there already" in said
-        assert "1 photographs belong to studies that were erased" in said
+        assert "1 file fetched, 1 there already" in said
+        assert "their studies were erased from the records: 1" in said
         assert list_patients() == ["E2"]
         assert list(folder.iterdir()) == []
     # Whoever wants it back sends it, and a pull then takes the rest of the study too.
@@ -401,7 +401,7 @@ def test_a_pull_goes_on_where_it_was(archive, camera_roll, tmp_path, monkeypatch
     before = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
     second = pull(archive, tmp_path, *days)
     assert second.exit_code == 0
-    assert "1 files were fetched" in second.output.replace("\n", " ")
+    assert "1 file fetched" in second.output.replace("\n", " ")
     assert len([*tmp_path.iterdir()]) == len(camera_roll)
     assert before.items() <= {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}.items()
 

@@ -210,7 +210,7 @@ def test_a_photograph_without_answer_and_reason_gets_no_row(
         )
         stopped = run(*words)
     assert isinstance(stopped.exception, ClinicError)
-    assert "is Completed, and 1 photographs have no answer" in str(stopped.exception)
+    assert "is Completed, and 1 photograph got no answer" in str(stopped.exception)
     assert not table.exists()
     done = run(*words)
     assert done.exit_code == 0, done.output
@@ -466,7 +466,7 @@ def test_someone_who_declines_is_told_that_an_earlier_job_continues(
     grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, answer="n\n")
     (tmp_path / "t.parquet.parts" / "transform.json").write_text("{}")
     declined = grade_on_aws(eyes, tiny_archive, "--prices", ASSUMED, answer="n\n")
-    assert "the job of the earlier run continues, and --fresh stops it" in str(declined.exception)
+    assert "it continues, and --fresh stops it" in str(declined.exception)
 
 
 def test_a_job_on_aws_whose_price_is_not_known_is_refused_in_a_few_words(

@@ -510,7 +510,7 @@ def test_a_photograph_that_is_gone_from_the_disk_is_said_to_be(records):
     (sha256,) = records.store.list_hashes()
     records.store.remove_file(sha256)
     page = client.get("/studies/1").text
-    assert "1 photographs cannot be read from the disk" in page
+    assert "cannot be read from the disk, and are not shown: 1" in page
     assert "/studies/1/photographs/" not in page
 
 

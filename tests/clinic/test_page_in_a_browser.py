@@ -179,6 +179,6 @@ def test_what_cannot_be_read_or_reached_is_said(service, tmp_path, browser):
             said = page.run("document.querySelector('#questions').innerText")
             assert "closed: not sent. The file or folder cannot be read." in said
             assert "a.jpg: not sent." in said  # for the reason that the server gives
-            assert "0 / 2 files sent, 2 not sent" in page.run("document.body.innerText")
+            assert "files sent: 0 / 2, not sent: 2" in page.run("document.body.innerText")
         page.wait_for("document.querySelector('#unreachable')")
         assert "cannot be reached" in page.run("document.querySelector('#unreachable').innerText")

@@ -326,13 +326,13 @@ def test_the_same_number_of_another_issuer_is_counted_and_stays(tmp_path):
     first = erase("--patient", "47_1a")
     assert first.exit_code == 0
     said = " ".join(first.output.split())
-    assert "1 studies deleted" in said
-    assert "2 studies with the same patient number from another issuer were not deleted" in said
+    assert "1 study deleted" in said
+    assert "not deleted: 2 studies with the same patient number from another issuer" in said
     second = str(erase("--patient", "47_1a").exception)
     assert "no study of this patient, but 2 studies with the same patient number" in second
     assert "with the same patient number" not in str(erase("--patient", "nobody").exception)
     assert "--patient too" in str(erase("--study", "1.1", "--issuer", "A").exception)
-    assert "1 studies deleted" in erase("--study", "1.1").output
+    assert "1 study deleted" in erase("--study", "1.1").output
     assert "no study with this identifier" in str(erase("--study", "1.1").exception)
 
 

@@ -25,6 +25,7 @@ from drdeploy.cli.console import (
 from drdeploy.cli.deployment import UnknownPricesOption, YesOption
 from drdeploy.cli.interruption import exit_cleanly_on_interruption
 from drdeploy.cli.options import (
+    GIVE_ARTIFACT,
     ArtifactOption,
     EndpointUrlOption,
     JsonOption,
@@ -155,7 +156,11 @@ def grade(
 
     _refuse_options_for_plan_or_run(context, on, plan=plan, fresh=fresh)
     if not out_file.parent.is_dir():
-        raise InvalidInput("The folder does not exist", where=str(out_file.parent))
+        raise InvalidInput(
+            "The folder of the table does not exist",
+            where=str(out_file.parent),
+            remedy="Make the folder, or give another file with --out",
+        )
     options = TransformOptions(
         image, instance_count, concurrency, bucket, role, yes, accept_unknown_prices
     )
@@ -272,7 +277,7 @@ class _ArchiveGrader:
 
         path = artifact or box_artifact()
         if not path.exists():
-            raise InvalidInput("The artifact does not exist", where=str(path))
+            raise InvalidInput("The artifact does not exist", where=str(path), remedy=GIVE_ARTIFACT)
         service = InferenceService.load(path, runtime=runtime, threads=1)
         print_note_on_quantization(service.manifest)
         return cls(

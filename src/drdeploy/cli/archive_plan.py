@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
-from drdeploy.errors import ClinicError
+from drdeploy.errors import ClinicError, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ class ArchivePlan:
         drawn = checkpoint.sample_photographs(job, SAMPLED_PHOTOGRAPHS)
         sizes = [job.size_bytes // job.sized_photographs] if job.sized_photographs else []
         try:
-            with err.status(f"Grading a sample of {len(drawn)} photographs"):
+            with err.status(f"Grading a sample of {format_count(len(drawn), 'photograph')}"):
                 sample = measure_photographs([one.place for one in drawn], sizes, settings)
         except ArchiveUnreadable as error:
             raise ClinicError(str(error)) from error
@@ -93,9 +93,14 @@ class ArchivePlan:
         """
         measured, failed = self.sample.measured, self.sample.failed
         if measured is None or expected_s is None:
+            drawn = (
+                "the photograph drawn at random cannot be graded"
+                if failed == 1
+                else f"none of {failed} photographs drawn at random can be graded"
+            )
             return (
-                f"none of {failed} photographs drawn at random can be graded (for example: "
-                f"{self.sample.failure.rstrip('.')}), so the duration is not known"
+                f"{drawn} (for example: {self.sample.failure.rstrip('.')}), so the duration is not "
+                "known"
             )
         others = (
             f"; {failed} more could not be graded, and {'does' if failed == 1 else 'do'} not count"
@@ -113,8 +118,8 @@ class ArchivePlan:
 
         size = f", {format_size(self.job.size_bytes)}" if self.job.sized_photographs else ""
         print_line(
-            f"plan: {self.job.photographs:,} photographs{size} on {where}; {self.finished:,} are "
-            "finished",
+            f"plan: {format_count(self.job.photographs, 'photograph')}{size} on {where}; finished "
+            f"already: {self.finished:,}",
             to=err,
         )
 
@@ -170,7 +175,7 @@ def print_ray_plan(
     left_s = plan.expected_seconds(workers.number)
     cost_usd, cost = workers.estimate_cost(plan, prices)
     plan.print_size(
-        f"{workers.number} processes of "
+        f"{format_count(workers.number, 'process', 'processes')} of "
         + (f"the cluster {workers.cluster}" if workers.cluster else "this machine")
     )
     how = " on processors as fast as those here" if workers.cluster else ""

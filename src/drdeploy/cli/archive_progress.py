@@ -42,4 +42,4 @@ class _ProgressLines:
         self._finished += photographs
         self._draw(photographs)
         if not err.is_terminal and self._finished * LINES_EVERY // self._total > before:
-            print_line(f"{self._finished:,} of {self._total:,} photographs are graded", to=err)
+            print_line(f"photographs graded: {self._finished:,} of {self._total:,}", to=err)

@@ -88,8 +88,8 @@ class TransformRun:
     is_folder: bool
 
     advice = (
-        "a job that has started continues and is billed. To wait for the job and fetch its "
-        "answers, run the same command again. To stop it and start over, add --fresh"
+        "a job that has started continues, and on AWS it is billed. To wait for the job and fetch "
+        "its answers, run the same command again. To stop it and start over, add --fresh"
     )
 
     @classmethod
@@ -167,7 +167,8 @@ class TransformRun:
         if not self.batch.is_local:
             require_approval_of_job(
                 yes=self.options.yes,
-                if_declined="; the job of the earlier run continues, and --fresh stops it"
+                if_declined="; if the job of the earlier run is not over, it continues, and "
+                "--fresh stops it"
                 if checkpoint.pending_transform_file.exists()
                 else "",
             )

@@ -40,7 +40,7 @@ from drdeploy.cli.options import (
     refuse_options_replaced_by_variables_file,
 )
 from drdeploy.clinic.graded_rows import GradedRow, make_row_of_answer, write_rows_as_csv
-from drdeploy.errors import EndpointFailed, InvalidInput, RequestRefused
+from drdeploy.errors import EndpointFailed, InvalidInput, RequestRefused, format_count
 from drdeploy.files import sha256_of_bytes
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.grader.photograph_files import is_dicom_file, read_photograph_bytes
@@ -146,7 +146,11 @@ def run(
     if variables is not None:
         refuse_options_replaced_by_variables_file(context, INSTANCES, "job")
     if csv_file is not None and not csv_file.parent.is_dir():  # now, not after an hour of grading
-        raise InvalidInput("The folder does not exist", where=str(csv_file.parent))
+        raise InvalidInput(
+            "The folder of the CSV file does not exist",
+            where=str(csv_file.parent),
+            remedy="Make the folder, or give another file with --csv",
+        )
     instances = (
         BatchConfig.model_construct(  # not validated: SageMaker does that
             instance_type=instance_type,
@@ -226,9 +230,9 @@ class _PhotographFiles:
         dicom = [path for path in self._selection.paths if is_dicom_file(path)]
         if dicom:
             raise InvalidInput(
-                f"Batch Transform grades only JPEG, PNG and TIFF, but {len(dicom)} of the files "
-                "are DICOM",
-                remedy="Grade DICOM files with `drdeploy grade`",
+                "Batch Transform grades only JPEG, PNG and TIFF, but there are DICOM files among "
+                f"the photographs: {len(dicom)}",
+                remedy="Grade DICOM files with `drdeploy grade`, or leave them out",
             )
         self._batch = batch
         self._bucket = bucket
@@ -240,7 +244,7 @@ class _PhotographFiles:
 
     @property
     def description(self) -> str:
-        return f"{len(self._selection.paths):,} photographs"
+        return format_count(len(self._selection.paths), "photograph")
 
     def upload_or_list_photographs(self) -> None:
         self._batch.create_local_bucket(self._bucket)
@@ -248,7 +252,11 @@ class _PhotographFiles:
             for path in progress.track(self._selection.paths, description="uploading"):
                 self.photographs.append(self._upload_photograph(path))
         if all(one.error for one in self.photographs):
-            raise InvalidInput(f"No photograph can be read: {self.photographs[0].error}")
+            raise InvalidInput(
+                f"No photograph can be read, for example: {self.photographs[0].error}",
+                where=self.photographs[0].name,
+                remedy="Give JPEG, PNG or TIFF files that you may read",
+            )
 
     def _upload_photograph(self, path: Path) -> _UploadedPhotograph:
         try:
@@ -293,7 +301,11 @@ class _S3Photographs:
             for key in self._batch.list_keys(self.uri)
         ]  # fmt: skip
         if not self.photographs:
-            raise InvalidInput("The folder holds no object", where=self.uri)
+            raise InvalidInput(
+                "The folder holds no object",
+                where=self.uri,
+                remedy="Give the s3:// address of a folder that holds photographs",
+            )
 
     def delete_uploads(self) -> None:
         """Delete nothing, because the command has uploaded nothing."""
@@ -319,8 +331,9 @@ def _find_s3_prefix(photographs: Sequence[str]) -> str | None:
         return None
     if len(photographs) > 1:
         raise InvalidInput(
-            "A job takes one s3://BUCKET/FOLDER/, or files and folders of this machine, not both",
+            "A job takes either one s3://BUCKET/FOLDER/, or files and folders of this machine",
             where=" ".join(photographs),
+            remedy="Run the command once for each folder in S3, and once for the local files",
         )
     return f"{photographs[0].rstrip('/')}/"
 
@@ -358,7 +371,7 @@ def _make_rows(
     ended: EndedTransformJob,
 ) -> list[GradedRow]:
     if ended.started_at is None:  # nothing was graded, and there may be no log
-        raise EndpointFailed(f"The job is {ended.status}: {ended.failure_reason}", where=job.name)
+        raise EndpointFailed(ended.description, where=job.name)
     failures = batch.read_failures(job.name) if ended.status == "Failed" else {}
     place = job.input_uri.removeprefix(S3_SCHEME)
 
@@ -367,7 +380,9 @@ def _make_rows(
             answer = None if one.error else batch.read_answer(job.output_uri, one.relative_key)
             if answer is None:
                 reason = one.error or failures.get(f"{place}{one.relative_key}")
-                yield GradedRow(one.name, error=reason or f"no answer: {ended.failure_reason}")
+                yield GradedRow(
+                    one.name, error=reason or f"There is no answer. {ended.description}."
+                )
             else:
                 yield make_row_of_answer(one.name, answer)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drdeploy.cli.deployment import confirm_at_terminal
+from drdeploy.cli.options import GIVE_ARTIFACT
 from drdeploy.errors import InvalidInput, PlanDeclined, UnknownPrice
 from drdeploy.files import path_of_shipped_file
 
@@ -79,7 +80,8 @@ def choose_bucket_role_and_image(
         raise InvalidInput(
             f"On AWS, the image must be in ECR, but {image!r} is not",
             where="--image",
-            remedy="Push the image, then give its URI, ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME",
+            remedy="Push the image with `drdeploy image push --target aws`, then give its URI with "
+            "--image: ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME",
         )
     return ChosenJobPlace(str(bucket), str(role), image)
 
@@ -173,9 +175,9 @@ def find_model_archive(artifact: Path | None) -> Path:
         raise InvalidInput(
             "Batch Transform needs a model.tar.gz, but the artifact is a folder",
             where=str(archive),
-            remedy="Give the model.tar.gz of the model; `drdeploy artifact pack` makes one",
+            remedy="Give the model.tar.gz from which the folder was extracted",
         )
     if not archive.is_file():
-        raise InvalidInput("The artifact does not exist", where=str(archive))
+        raise InvalidInput("The artifact does not exist", where=str(archive), remedy=GIVE_ARTIFACT)
     verify_archive(archive)
     return archive

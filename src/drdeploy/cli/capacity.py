@@ -20,7 +20,7 @@ from drdeploy.cli.options import (
     RegionOption,
     SeedOption,
 )
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,7 +112,7 @@ def capacity(
 
     is_image = ":" in endpoint or "/" in endpoint
     hosting = _ImageHosting(artifact, instance_type, memory_mb, max_concurrency, isolation)
-    hosting.refuse_unused_options(is_image=is_image, endpoint_url=endpoint_url)
+    hosting.refuse_unused_options(endpoint, is_image=is_image, endpoint_url=endpoint_url)
     payloads = _read_request_bodies(payload or [])
     search = CapacitySearch(
         p95_s=p95_s,
@@ -147,18 +147,23 @@ class _ImageHosting:
     max_concurrency: int
     isolation: IsolationChoice
 
-    def refuse_unused_options(self, *, is_image: bool, endpoint_url: str | None) -> None:
+    def refuse_unused_options(
+        self, endpoint: str, *, is_image: bool, endpoint_url: str | None
+    ) -> None:
         named = {
             "--artifact": self.artifact,
             "--instance-type": self.instance_type,
             "--memory-mb": self.memory_mb,
+            "--max-concurrency": self.max_concurrency if self.max_concurrency > 1 else None,
             "--isolation": None if self.isolation == "auto" else self.isolation,
         }
         given = [option for option, value in named.items() if value is not None]
         if not is_image and given:
             raise InvalidInput(
-                f"{', '.join(given)} says how to host an image, but you named an endpoint",
-                remedy="Omit the option, or name an image by its tag, for example drdeploy:lean",
+                f"{', '.join(given)} would have no effect on {endpoint!r}, which is an endpoint: "
+                "only an image is hosted for the measurement",
+                remedy=f"Omit {', '.join(given)}, or name an image by its tag, for example "
+                "drdeploy:lean",
             )
         if is_image and endpoint_url:
             raise InvalidInput(
@@ -197,7 +202,10 @@ class _ImageHosting:
             )
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise InvalidInput(f"The image cannot be hosted: {reason}") from error
+            raise InvalidInput(
+                f"The image cannot be hosted: {reason}",
+                where="--memory-mb, --max-concurrency" if self.memory_mb else "--instance-type",
+            ) from error
         with (
             tempfile.TemporaryDirectory(prefix="drdeploy-capacity-") as folder,
             start_and_stop_local_service(
@@ -357,10 +365,9 @@ def _print_result(result: CapacityResult) -> None:
         table.print()
     print_line(_write_result_sentence(result))
     if result.requests_at_once is not None:
-        s = "s" if result.requests_at_once > 1 else ""
         print_line(
             "The highest throughput suggests that one instance works on "
-            f"{result.requests_at_once} request{s} at once."
+            f"{format_count(result.requests_at_once, 'request')} at once."
         )
     print_line(f"{result.stopped}.")
     for note in result.notes:

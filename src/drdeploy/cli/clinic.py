@@ -27,8 +27,8 @@ from drdeploy.cli.console import (
     print_note_on_quantization,
 )
 from drdeploy.cli.grade import select_photographs
-from drdeploy.cli.options import ArtifactOption, JsonOption, RuntimeOption
-from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused
+from drdeploy.cli.options import GIVE_ARTIFACT, ArtifactOption, JsonOption, RuntimeOption
+from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused, format_count
 from drdeploy.files import sha256_of_bytes
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.grader.photograph_files import read_photograph_bytes
@@ -128,7 +128,7 @@ def triage(
     chosen = ReferralRules.load(rules or DEFAULT_RULES)
     model = artifact or box_artifact()
     if not model.exists():
-        raise InvalidInput("The artifact does not exist", where=str(model))
+        raise InvalidInput("The artifact does not exist", where=str(model), remedy=GIVE_ARTIFACT)
     naming = PhotographNames.with_user_key()
     selection = select_photographs(photographs)
     service = InferenceService.load(model, runtime=runtime)
@@ -151,18 +151,25 @@ def triage(
         for study in sort_by_urgency(group_by_study(graded, chosen, service.manifest))
     }
     rows = [_make_row(name, study, naming) for name, study in studies.items()]
+    notes = selection.write_notes_on_left_out_files(
+        show_paths=False, how_to_show="`drdeploy names FOLDER`"
+    )
     failures += outputs.write_results(studies, artifact_used)
     if as_json:
         print_json({
             "notice": RESEARCH_USE_NOTICE,
             "patients": rows,
             "failed": [vars(one) for one in failures],
-            "notes": selection.write_notes_on_left_out_files(show_paths=False),
+            "notes": notes,
         })  # fmt: skip
     else:
         _print_rows(rows, failures)
-    print_line(f"{len(rows)} studies, {len(failures)} files failed. {RESEARCH_USE_NOTICE}", to=err)
-    for note in selection.write_notes_on_left_out_files(show_paths=False):
+    print_line(
+        f"{format_count(len(rows), 'study', 'studies')}, {len(failures)} failed. "
+        f"{RESEARCH_USE_NOTICE}",
+        to=err,
+    )
+    for note in notes:
         print_note(note)
     # Sending comes last, so that results have been shown and written even if they cannot be sent.
     refused = outputs.send_results(studies, artifact_used, files)

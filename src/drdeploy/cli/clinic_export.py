@@ -13,6 +13,7 @@ from rich.progress import Progress
 from drdeploy.cli.clinic_records import open_records
 from drdeploy.cli.console import err, print_line, print_note
 from drdeploy.cli.options import DatabaseOption, RecordsArgument
+from drdeploy.errors import format_count
 
 
 def export_deidentified(
@@ -65,10 +66,10 @@ def export_deidentified(
         "you pass them on"
     )
     for count, why in (
-        (counts.with_writing, "they say that their pixels contain text"),
-        (counts.undecodable, "they cannot be read or decoded"),
+        (counts.with_writing, "the DICOM header says that the pixels contain text"),
+        (counts.undecodable, "the content cannot be read or decoded"),
     ):
         if count:
-            print_note(f"{count} files were left out, because {why}")
+            print_note(f"{why}: {format_count(count, 'file')} left out")
     if counts.with_writing or counts.undecodable:
         raise typer.Exit(1)

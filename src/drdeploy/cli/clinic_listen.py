@@ -13,6 +13,7 @@ from drdeploy.cli.clinic_destinations import read_destinations
 from drdeploy.cli.console import print_note_on_quantization
 from drdeploy.cli.end_event import exit_without_waiting, make_end_event
 from drdeploy.cli.options import (
+    GIVE_ARTIFACT,
     ArtifactOption,
     DatabaseOption,
     PostOption,
@@ -89,7 +90,7 @@ def listen(
     to = read_destinations(stow, send, post, may_be_plain=plain)
     model = artifact or box_artifact()
     if not model.exists():
-        raise InvalidInput("The artifact does not exist", where=str(model))
+        raise InvalidInput("The artifact does not exist", where=str(model), remedy=GIVE_ARTIFACT)
     chosen = ReferralRules.load(rules or DEFAULT_RULES)
     os.umask(0o077)
     log_to_standard_error()

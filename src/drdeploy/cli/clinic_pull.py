@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from drdeploy.cli.console import err, print_line, print_note
 from drdeploy.cli.options import DatabaseOption, refuse_options_without_effect
-from drdeploy.errors import ClinicError, InvalidInput, RequestRefused
+from drdeploy.errors import ClinicError, InvalidInput, RequestRefused, format_count
 from drdeploy.files import delete_abandoned_temporary_files, write_file_atomically
 from drdeploy.units import GIB
 
@@ -102,11 +102,15 @@ def pull(
 
     if records is None:
         refuse_options_without_effect(
-            context, ["database"], why="without records", remedy="add --records"
+            context, ["database"], why="without --records", remedy="add --records"
         )
     check_server_url(url, option="URL")
     if since is not None and until is not None and since > until:
-        raise InvalidInput("The first day is after the last day", where="--since")
+        raise InvalidInput(
+            "The first day is after the last day",
+            where="--since, --until",
+            remedy="Give an earlier day with --since, or a later one with --until",
+        )
     query = PhotographQuery(
         first=None if since is None else since.date(),
         last=None if until is None else until.date(),
@@ -129,20 +133,23 @@ def pull(
                 counts["failed"] += 1
                 print_line(f"{one.file_name}: {problem}", style="red", to=err)
     print_line(
-        f"{counts['fetched']} files were fetched{'' if opened else f' into {folder}'}, "
-        f"{counts['there']} were there already, and {counts['failed']} failed.",
+        f"{format_count(counts['fetched'], 'file')} fetched{'' if opened else f' into {folder}'}, "
+        f"{counts['there']} there already, {counts['failed']} failed.",
         to=err,
     )
     if opened is not None:
-        print_line(f"{counts['new']} photographs are new in the records.", to=err)
+        print_line(f"New in the records: {format_count(counts['new'], 'photograph')}.", to=err)
         if counts["erased"]:
             print_note(
-                f"{counts['erased']} photographs belong to studies that were erased from the "
-                "records, and are not added again"
+                "photographs that are not added again, because their studies were erased from the "
+                f"records: {counts['erased']}"
             )
         opened.close()
     if len(found) > limit:
-        print_note(f"the archive has more than {limit} files for this query; see --limit")
+        print_note(
+            f"the archive has more than {limit} files for this query; raise --limit, or ask for "
+            "fewer days with --since and --until"
+        )
     if counts["failed"] or len(found) > limit:
         raise typer.Exit(1)
 

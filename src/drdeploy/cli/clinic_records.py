@@ -10,7 +10,7 @@ import typer
 
 from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
 from drdeploy.cli.options import DatabaseOption, JsonOption, RecordsArgument
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, format_count
 from drdeploy.units import SECONDS_PER_DAY
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def studies(
     opened = open_records(records, database)
     if again:
         print_line(
-            f"{opened.queue_failed_studies_again()} studies and deliveries are tried again.", to=err
+            f"Studies and deliveries that are tried again: {opened.queue_failed_studies_again()}.",
+            to=err,
         )
     order: list[str | None] = [*OUTCOMES]
     rows = sorted(
@@ -59,7 +60,7 @@ def studies(
         print_json({"notice": RESEARCH_USE_NOTICE, "studies": rows})
     else:
         _print_studies(rows)
-        print_line(f"{len(rows)} studies. {RESEARCH_USE_NOTICE}", to=err)
+        print_line(f"{format_count(len(rows), 'study', 'studies')}. {RESEARCH_USE_NOTICE}", to=err)
     if any(row["state"] == "failed" or row["deliveries"].get("refused") for row in rows):
         raise typer.Exit(1)
 
@@ -105,7 +106,8 @@ def audit(
         print_json({"entries": entries, "sha256": sha256})
     else:
         print_line(
-            f"{entries} entries, and none was changed. The last hash of the audit log is {sha256}."
+            f"{format_count(entries, 'entry', 'entries')}, and none was changed. The last hash of "
+            f"the audit log is {sha256}."
         )
 
 
@@ -165,7 +167,7 @@ def erase(
         _erase_patient(opened, f"{issuer.strip()}\n{patient.strip()}")
     elif study is not None:
         count = opened.erasure.erase_study(study.strip())
-        print_line(f"{count} studies deleted.")
+        print_line(f"{format_count(count, 'study', 'studies')} deleted.")
         if not count:
             raise InvalidInput(
                 "The records have no study with this identifier",
@@ -176,7 +178,7 @@ def erase(
         count = opened.erasure.erase_older_than(
             time.time() - SECONDS_PER_DAY * (older_than_days or 0.0)
         )
-        print_line(f"{count} studies deleted.")
+        print_line(f"{format_count(count, 'study', 'studies')} deleted.")
 
 
 def _erase_patient(records: ClinicRecords, patient: str) -> None:
@@ -184,8 +186,11 @@ def _erase_patient(records: ClinicRecords, patient: str) -> None:
         records.erasure.erase_patient(patient),
         records.erasure.count_studies_of_other_issuers(patient),
     )
-    print_line(f"{count} studies deleted.")
-    others_said = f"{others} studies with the same patient number from another issuer"
+    print_line(f"{format_count(count, 'study', 'studies')} deleted.")
+    others_said = (
+        f"{format_count(others, 'study', 'studies')} with the same patient number from another "
+        "issuer"
+    )
     if not count:
         raise InvalidInput(
             "The records have no study of this patient"
@@ -197,8 +202,8 @@ def _erase_patient(records: ClinicRecords, patient: str) -> None:
         )
     if others:
         print_note(
-            f"{others_said} were not deleted. If these studies are of the same patient, run the "
-            "command again, and name that issuer with --issuer"
+            f"not deleted: {others_said}. If they are of the same patient, run the command again, "
+            "and name that issuer with --issuer"
         )
 
 
@@ -213,7 +218,10 @@ def open_records(folder: Path, database: str | None) -> ClinicRecords:
 
     if not folder.is_dir():
         raise InvalidInput(
-            "There are no records", where=str(folder), remedy="Give the records' folder"
+            "The folder of the records does not exist",
+            where=str(folder),
+            remedy="Give the folder that you gave to `clinic serve`, `clinic listen` or `clinic "
+            "account`",
         )
     return ClinicRecords.open(
         folder, names=PhotographNames.with_user_key(), database=database, who="clinic command"

@@ -15,6 +15,7 @@ from drdeploy.cli.clinic_listen import STOP_S
 from drdeploy.cli.console import print_note, print_note_on_quantization
 from drdeploy.cli.end_event import exit_without_waiting, make_end_event
 from drdeploy.cli.options import (
+    GIVE_ARTIFACT,
     ArtifactOption,
     DatabaseOption,
     EndpointUrlOption,
@@ -175,7 +176,7 @@ def _find_model(artifact: Path | None) -> Path:
 
     model = artifact or box_artifact()
     if not model.exists():
-        raise InvalidInput("The artifact does not exist", where=str(model))
+        raise InvalidInput("The artifact does not exist", where=str(model), remedy=GIVE_ARTIFACT)
     return model
 
 

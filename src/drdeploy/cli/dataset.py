@@ -185,7 +185,7 @@ def _list_findings_of_inspection(inspection: DatasetInspection) -> tuple[str, ..
     )
     width, height = map(_format_size_range, (inspection.width_px, inspection.height_px))
     return (
-        f"{len(inspection.usable):,} photographs are usable: readable, graded, copies left out",
+        f"usable photographs (readable, graded, copies left out): {len(inspection.usable):,}",
         f"files missing: {missing}, unreadable: {unreadable}, without a grade: {without_grade}",
         (
             f"photographs with copies: {len(inspection.copies):,} "
@@ -203,10 +203,10 @@ def _describe_patient_groups(inspection: DatasetInspection) -> str:
             "Sessions and patients are not known: photographs of one patient may be in several "
             "splits"
         )
-    groups = f"{len(set(dataset.groups)):,} sessions or patients"
+    groups = f"sessions or patients: {len(set(dataset.groups)):,}"
     if not dataset.splits:
         return groups
-    return f"{groups}, {len(inspection.leaking):,} of them in more than one split"
+    return f"{groups} (in more than one split: {len(inspection.leaking):,})"
 
 
 def _format_size_range(spread: SizeRange) -> str:

@@ -27,7 +27,7 @@ from drdeploy.cli.options import (
     refuse_options_replaced_by_variables_file,
     refuse_options_without_effect,
 )
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, format_count
 
 if TYPE_CHECKING:
     from drdeploy.hosting.container_engine import ContainerEngine
@@ -287,7 +287,7 @@ def print_teardown_report(report: TeardownReport | None) -> None:
     """
     if report is None:
         return
-    print_line(f"deleted: {len(report.deleted)} resources")
+    print_line(f"deleted: {format_count(len(report.deleted), 'resource')}")
     for sentence in report.verified:
         print_line(f"verified: {sentence}")
     for sentence in report.unverified:
@@ -361,11 +361,11 @@ def _make_endpoint_config_from_options(
         )
     except ValidationError as error:
         first = error.errors()[0]
-        place = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
+        field = "_".join(str(part) for part in first["loc"]).removeprefix("initial_")
+        if not field:  # a rule about several fields
+            field = "inference_ami_version" if instance_type else "provisioned_concurrency"
         raise InvalidInput(
-            first["msg"].removeprefix("Value error, "),
-            where=place.rstrip("-")
-            or ("--inference-ami-version" if instance_type else "--provisioned-concurrency"),
+            first["msg"].removeprefix("Value error, "), where=f"--{field.replace('_', '-')}"
         ) from error
 
 

@@ -97,7 +97,7 @@ def print_evaluation_details(details: EvaluationDetails) -> None:
         )
     second = details.second_reader
     if second is not None:
-        print_line(f"second reader ({second.column}), {second.n} photographs", indent=2)
+        print_line(f"second reader ({second.column}), photographs: {second.n}", indent=2)
         print_facts(
             [
                 ("kappa, second reader and label", _format_with_interval(second.kappa)),

@@ -107,7 +107,8 @@ def check_extras_and_system_of_command(
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise MissingExtra(
             f"`drdeploy {command if command in EXTRAS else noun}` needs "
-            f"{' and '.join(f'the extra `{extra}`' for extra in extras)}, which is not installed "
-            f"(missing: {missing[0]}{more})",
+            f"{' and '.join(f'the extra `{extra}`' for extra in extras)}, which "
+            f"{'is' if len(extras) == 1 else 'are'} not fully installed (missing: "
+            f"{missing[0]}{more})",
             remedy=describe_extra_installation(",".join(extras)),
         )

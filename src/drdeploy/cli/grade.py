@@ -23,7 +23,14 @@ from drdeploy.cli.console import (
     print_note_on_unused_artifact_files,
     shorten_paths_to_common_folder,
 )
-from drdeploy.cli.options import ArtifactOption, CsvOption, JsonOption, NamesOption, RuntimeOption
+from drdeploy.cli.options import (
+    GIVE_ARTIFACT,
+    ArtifactOption,
+    CsvOption,
+    JsonOption,
+    NamesOption,
+    RuntimeOption,
+)
 from drdeploy.clinic.graded_rows import (
     NO_PHOTOGRAPH,
     GradedRow,
@@ -78,10 +85,14 @@ def grade(
     from drdeploy.grader.inference import InferenceService
 
     if csv_file is not None and not csv_file.parent.is_dir():  # now, not after an hour of grading
-        raise InvalidInput("The folder does not exist", where=str(csv_file.parent))
+        raise InvalidInput(
+            "The folder of the CSV file does not exist",
+            where=str(csv_file.parent),
+            remedy="Make the folder, or give another file with --csv",
+        )
     model = artifact or box_artifact()
     if not model.exists():
-        raise InvalidInput("The artifact does not exist", where=str(model))
+        raise InvalidInput("The artifact does not exist", where=str(model), remedy=GIVE_ARTIFACT)
     naming = PhotographNames.choose_file_names_or_hashes(own=names)
     selection = select_photographs(images)
     _check_extra_of_dicom_files(selection.paths)
@@ -155,11 +166,18 @@ class PhotographSelection:
     left_out: tuple[LeftOut, ...]
     repeated: int = 0
 
-    def write_notes_on_left_out_files(self, *, show_paths: bool) -> list[str]:
-        """Return notes on files that were left out; the notes do not end with full stops."""
+    def write_notes_on_left_out_files(
+        self, *, show_paths: bool, how_to_show: str = "--names"
+    ) -> list[str]:
+        """Return notes on files that were left out; the notes do not end with full stops.
+
+        Args:
+            show_paths: Whether the notes may name the files.
+            how_to_show: What shows the names of the files: an option, or a command in backticks.
+        """
         sentences = write_sentences_on_left_out_files(self.left_out, show_paths=show_paths)
         if not show_paths and any(one.may_be_missed_photograph for one in self.left_out):
-            sentences.append("--names shows which files were left out")
+            sentences.append(f"{how_to_show} shows which files were left out")
         if self.repeated:
             sentences.append(
                 f"photographs named more than once, and graded only once: {self.repeated:,}"

@@ -50,7 +50,10 @@ def conform(  # noqa: PLR0917 - typer passes by name
     ] = None,
     content_type: Annotated[
         str,
-        typer.Option(help="Content type of --image; by default, the content of the file decides."),
+        typer.Option(
+            help="Content type of --image; by default, the content of the file decides, or else "
+            "its name."
+        ),
     ] = "",
     memory_mb: Annotated[int, typer.Option(help="Memory of each container, in MB.", min=64)] = 2048,
     cpus: Annotated[float, typer.Option(help="CPU limit of each container.", min=0.1)] = 1.0,
@@ -81,7 +84,11 @@ def conform(  # noqa: PLR0917 - typer passes by name
             body = ProbePhotograph.read_from_file(photograph, content_type) if photograph else None
         except OSError as error:
             what = f"The file cannot be read: {error.strerror}"
-            raise InvalidInput(what, where=str(photograph)) from error
+            raise InvalidInput(
+                what,
+                where=str(photograph),
+                remedy="Give a photograph that you may read with --image",
+            ) from error
 
         def show_title_of_clause(clause: Clause) -> None:
             status.update(escape(clause.title))

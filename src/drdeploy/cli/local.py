@@ -156,6 +156,7 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
             raise EndpointTimeout(
                 f"The local service did not stop within {STOP_S:g} s",
                 where=f"process {service.pid}",
+                remedy="Wait until the work in progress has ended, and run the command again",
             )
         time.sleep(POLL_S)
     print_line(f"drdeploy local: stopped the service on port {port}")

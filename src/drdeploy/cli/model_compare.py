@@ -25,7 +25,7 @@ from drdeploy.cli.options import (
     TrainingDataOption,
     parse_weights_source,
 )
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, format_count
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.photograph_names import PhotographNames
 from drdeploy.units import MB
@@ -153,8 +153,8 @@ def _compare_all_networks(
     names = [candidate.architecture.name for candidate in candidates]
     finished = [comparison.read_finished_result(candidate) is not None for candidate in candidates]
     print_line(
-        f"{len(names)} networks on {len(comparison.dataset)} photographs, {comparison.folds} "
-        f"folds; {sum(finished)} are finished already",
+        f"{format_count(len(names), 'network')} on {len(comparison.dataset)} photographs, "
+        f"{comparison.folds} folds; finished already: {sum(finished)}",
         to=err,
     )
     compared = []
@@ -175,20 +175,23 @@ def _compare_all_networks(
 def _write_notes_on_comparison(
     comparison: NetworkComparison, rows: Sequence[dict[str, Any]], price: SecondPrice
 ) -> list[str]:
+    from drdeploy.grader.evaluation.document import describe_photograph_and_group_counts
     from drdeploy.grader.networks.notes import RANDOM
 
-    sessions = len(set(comparison.dataset.groups))
+    dataset = comparison.dataset
+    counted = describe_photograph_and_group_counts(
+        len(dataset), len(set(dataset.groups)), dataset.group_unit
+    )
     whose = (
-        f"{len(comparison.dataset)} photographs of {sessions} capture sessions, "
-        f"{comparison.folds} folds, seed {comparison.seed}. The most probable grade counts as the "
-        "prediction. Numbers in brackets are 95 % intervals. The difference of kappa from the best "
-        "network is paired by photograph."
+        f"{counted}, {comparison.folds} folds, seed {comparison.seed}. The most probable grade "
+        "counts as the prediction. Numbers in brackets are 95 % intervals. The difference of kappa "
+        "from the best network is paired by photograph."
     )
     what = (
-        f"Times are of single predictions by ONNX Runtime with {rows[0]['threads']} threads on "
-        "this machine. Each cost is the time of a prediction at the price of "
-        f"{price.source.item}, {price.source.usd:g} USD per {price.source.unit} "
-        f"({price.source.region}, {price.source.date})."
+        "Times are of single predictions by ONNX Runtime with "
+        f"{format_count(rows[0]['threads'], 'thread')} on this machine. Each cost is the time of a "
+        f"prediction at the price of {price.source.item}, {price.source.usd:g} USD per "
+        f"{price.source.unit} ({price.source.region}, {price.source.date})."
     )
     without = [row["architecture"] for row in rows if row["weights"] == "random"]
     return [whose, what] + ([f"{', '.join(without)}: {RANDOM}"] if without else [])

@@ -204,13 +204,16 @@ def _check_evaluation_options(
 ) -> None:
     if (oof is None) == (not data):
         raise InvalidInput(
-            "An evaluation needs either photographs or predictions",
+            "An evaluation needs photographs or predictions"
+            if oof is None
+            else "--data and --oof cannot be combined",
             where="--data, --oof",
             remedy="Give a folder of labelled photographs with --data, or predictions with --oof",
         )
     if oof is not None and len(artifacts or []) > 1:
         raise InvalidInput(
             "--oof can be used with only one artifact, but several are given",
+            where="ARTIFACTS",
             remedy="Give one artifact: its thresholds are applied to the predictions",
         )
 

@@ -131,7 +131,7 @@ def recalibrate(
 
 
 def _parse_stated_prevalence(text: str) -> float:
-    share = parse_prevalence(text)
+    share = parse_prevalence(text, may_be_estimated=False)
     if share == "estimate":
         raise InvalidInput(
             "The photographs are graded, so the share of grade 2 or worse is counted among them "

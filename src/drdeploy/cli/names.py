@@ -131,7 +131,11 @@ class _PhotographsInS3:
         found = list(self._iterate_names(one.place for one in listed))
         notes = left_out.write_sentences(show_paths=True)
         if not found:
-            raise InvalidInput("; ".join(["There is no photograph", *notes]), where=source)
+            raise InvalidInput(
+                "; ".join(["There is no photograph", *notes]),
+                where=source,
+                remedy="Give an s3:// prefix or a manifest of JPEG, PNG, TIFF or DICOM files",
+            )
         return found, notes
 
     def _iterate_names(self, places: Iterable[str]) -> Iterator[dict[str, str]]:

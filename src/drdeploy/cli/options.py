@@ -78,6 +78,10 @@ TrainingDataOption = Annotated[
 ]
 
 
+GIVE_ARTIFACT = "Give a model.tar.gz with --artifact, or omit --artifact for the packaged grader"
+"""The remedy if the artifact that the user gave does not exist."""
+
+
 def parse_weights_source(text: str) -> WeightsSource:
     """Return ``random`` or ``imagenet`` unchanged, and any other text as the path of a file."""
     match text:
@@ -92,8 +96,12 @@ FoldsOption = Annotated[
 ]
 
 
-def parse_prevalence(text: str) -> float | Literal["estimate"]:
+def parse_prevalence(text: str, *, may_be_estimated: bool = True) -> float | Literal["estimate"]:
     """Return a stated prevalence as a number, and ``estimate`` unchanged.
+
+    Args:
+        text: The value of ``--prevalence``.
+        may_be_estimated: Whether the error message offers ``estimate``.
 
     Raises:
         InvalidInput: The text is neither ``estimate`` nor a number between 0 and 1.
@@ -108,7 +116,8 @@ def parse_prevalence(text: str) -> float | Literal["estimate"]:
         raise InvalidInput(
             f"The prevalence must be between 0 and 1, not {text}",
             where="--prevalence",
-            remedy="Give a number like 0.1 for 10 %, or `estimate`",
+            remedy="Give a number like 0.1 for 10 %"
+            + (", or `estimate`" if may_be_estimated else ""),
         )
     return share
 
@@ -226,14 +235,15 @@ def parse_budget_usd(text: str) -> float:
     """
     parts = re.fullmatch(r"(?P<before>\D*?)(?P<amount>[-+]?[\d.]+(?:e\d+)?)(?P<after>\D*)", text)
     currency = (parts["before"] + parts["after"]).strip() if parts else ""
-    if currency.upper() not in {"", "$", "USD", "US$"}:
+    is_dollars = currency.upper() in {"", "$", "USD", "US$"}
+    if not is_dollars and re.fullmatch(r"[A-Za-z]{3}|[€£¥₹₩₽]|[A-Za-z]{1,2}\$", currency):
         raise InvalidInput(
             f"The budget {text!r} is in {currency}, and all prices are in US dollars",
             where="--budget",
             remedy="Convert the amount to US dollars, and give for example --budget 50",
         )
     try:
-        return float(parts["amount"] if parts else "")
+        return float(parts["amount"] if parts and is_dollars else "")
     except ValueError as error:
         raise InvalidInput(
             f"The budget {text!r} is not a number of US dollars",

@@ -12,7 +12,7 @@ import typer
 from drdeploy.cli import prices_plan
 from drdeploy.cli.console import Column, Table, err, print_json, print_line
 from drdeploy.cli.options import JsonOption, PriceRegionOption
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, format_count
 from drdeploy.files import write_file_atomically
 
 app = typer.Typer(no_args_is_help=True)
@@ -91,5 +91,6 @@ def update(
         print_json({"sheet": str(sheet), "prices": [asdict(price) for price in prices]})
     else:
         print_line(
-            f"{len(prices)} prices of {region} are in {sheet}. Use this sheet with --prices {sheet}"
+            f"{sheet} has {format_count(len(prices), 'price')} of {region}. Use this sheet with "
+            f"--prices {sheet}"
         )

@@ -333,7 +333,7 @@ def recommend(
             raise InvalidInput(
                 "No option meets the requirements, so there are no variables to write",
                 where=str(tfvars),
-                remedy="Relax a requirement, or omit --tfvars",
+                remedy="Omit --tfvars to see why each option is excluded, then relax a requirement",
             )
         write_json_file(tfvars, decision.winner.settings)
         command = f"drdeploy {decision.winner.command} --variables"

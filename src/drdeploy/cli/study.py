@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +31,7 @@ from drdeploy.cli.options import (
     PricesOption,
     refuse_options_without_effect,
 )
-from drdeploy.errors import StudyError, UnknownPrice
+from drdeploy.errors import StudyError, UnknownPrice, format_count
 from drdeploy.hosting.sagemaker.platforms import HostingPlatform
 from drdeploy.photograph_names import PhotographNames
 from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
@@ -183,11 +184,14 @@ def run(
         )
     sheet = PriceSheet.load(prices)
     if aws and (cost_usd := chosen.worst_case_cost_usd(sheet)) > max_cost_usd:
+        # Rounded up, so that the cost that the message names is enough.
+        enough_usd = f"{math.ceil(cost_usd * 100) / 100:.2f}"
         raise StudyError(
-            f"The study may cost up to {cost_usd:.2f} USD, but only {max_cost_usd:.2f} USD are "
+            f"The study may cost up to {enough_usd} USD, but only {max_cost_usd:.2f} USD are "
             "allowed",
+            where="--max-cost-usd",
             remedy=(
-                f"Allow the cost with --max-cost-usd {cost_usd:.2f}, or choose fewer trials with "
+                f"Allow the cost with --max-cost-usd {enough_usd}, or choose fewer trials with "
                 "--only"
             ),
         )
@@ -255,9 +259,9 @@ def delete(
     )
     if not workspace.has_deployment_record:
         raise StudyError(
-            "Terraform created nothing for the study",
+            "The folder has no record of resources that a run with --target created",
             where=str(workspace.folder),
-            remedy="Give the results folder of the run with --out",
+            remedy="Give the results folder of that run with --out",
         )
     is_local = workspace.read_record().endpoint_url is not None
     with exit_cleanly_on_interruption("run the same command again to continue"):
@@ -295,7 +299,7 @@ def status(
         table.add_row(trial.id, str(measured), str(trial.scenario.n))
     table.print()
     finished = sum(measured == trial.scenario.n for trial, measured in counts)
-    print_line(f"{finished} of {len(counts)} trials are finished")
+    print_line(f"trials finished: {finished} of {len(counts)}")
 
 
 def _refuse_place_of_jobs_without_effect(plan: Plan, *, aws: bool) -> None:
@@ -379,7 +383,8 @@ def _print_plan(plan: Plan) -> None:
     cost_usd, unknown = _compute_cost_or_name_unknown_prices(plan)
     cost = "at a cost that is not known" if cost_usd is None else f"at most {cost_usd:.2f} USD"
     print_line(
-        f"{len(plan.trials)} trials, {plan.expected_invocation_count} requests, about "
+        f"{format_count(len(plan.trials), 'trial')}, "
+        f"{format_count(plan.expected_invocation_count, 'request')}, about "
         f"{_format_duration(plan.expected_duration_s)}; free on this machine, on AWS {cost} "
         f"({plan.study.region})"
     )

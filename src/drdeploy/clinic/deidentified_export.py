@@ -12,7 +12,7 @@ from drdeploy.clinic.deidentification import (
     deidentify_photographs,
     has_writing_in_pixels,
 )
-from drdeploy.errors import ClinicError, InvalidInput, RequestRefused
+from drdeploy.errors import ClinicError, InvalidInput, RequestRefused, format_count
 from drdeploy.files import escape_formula_in_csv_cell, write_file_atomically
 from drdeploy.grader.dicom.photographs import DicomFile
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
@@ -77,7 +77,9 @@ class ExportCounts:
     def description(self) -> str:
         """The counts in words, without a patient's data."""
         return (
-            f"{self.photographs} photographs, {self.studies} studies, {len(self.patients)} patients"
+            f"{format_count(self.photographs, 'photograph')}, "
+            f"{format_count(self.studies, 'study', 'studies')}, "
+            f"{format_count(len(self.patients), 'patient')}"
         )
 
 
@@ -88,8 +90,9 @@ def check_export_folder(folder: Path) -> None:
         InvalidInput: The folder is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "The folder is not empty" if folder.is_dir() else "The path is a file"
         raise InvalidInput(
-            "The folder is not empty, and an export overwrites nothing",
+            f"{what}, and an export overwrites nothing",
             where=str(folder),
             remedy="Choose a new or an empty folder",
         )

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from drdeploy.clinic.disk_space import is_disk_too_full_for_photograph
+from drdeploy.clinic.disk_space import DISK_TOO_FULL, is_disk_too_full_for_photograph
 from drdeploy.clinic.patients import check_dicom_identifiers, identify_patient
 from drdeploy.errors import (
     ClinicError,
@@ -118,9 +118,11 @@ class ListeningAddress:
                 context.load_verify_locations(self.authority)
         except (OSError, ssl.SSLError) as error:
             raise InvalidInput(
-                f"The certificate or its key cannot be used: {error.strerror or error}",
+                "The certificate, its key or the certificates of the authorities cannot be used: "
+                f"{error.strerror or error}",
                 where="--tls-certificate, --tls-key, --tls-authority",
-                remedy="Give PEM files that belong together and that you may read",
+                remedy="Give PEM files that you may read, and the key that belongs to the "
+                "certificate",
             ) from error
         return context
 
@@ -193,6 +195,7 @@ class PhotographListener:
             raise InvalidInput(
                 "An AE title has one to 16 characters of ASCII, and no backslash",
                 where="--title, --caller",
+                remedy="Give a title like DRDEPLOY",
             ) from error
         self._entity.require_called_aet = True
         self._entity.maximum_associations = ASSOCIATIONS_MAX
@@ -224,9 +227,9 @@ class PhotographListener:
             )
         except OSError as error:
             raise ClinicError(
-                f"The port cannot be opened: {error.strerror or error}",
+                f"The program cannot listen at this address: {error.strerror or error}",
                 where=f"{self._address.host}:{self._address.port}",
-                remedy="Choose another --port, or stop the program that uses it",
+                remedy="Give an address of this machine with --host, and a free port with --port",
             ) from error
         # The library limits only associations. Without this limit, peers that only connect would
         # cost a thread each.
@@ -263,7 +266,7 @@ class PhotographListener:
                     answer, CANNOT_UNDERSTAND, "No Image Laterality: which eye is shown?"
                 )
             if is_disk_too_full_for_photograph(self._records.store.folder.parent):
-                return _make_dicom_refusal_status(answer, OUT_OF_RESOURCES, "The disk is full.")
+                return _make_dicom_refusal_status(answer, OUT_OF_RESOURCES, DISK_TOO_FULL)
             is_new = self._records.add_photograph(
                 content,
                 patient=identify_patient(file.dataset),

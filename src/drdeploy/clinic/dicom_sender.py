@@ -19,6 +19,7 @@ _PEER = re.compile(r"(?P<title>[^\s\\@]{1,16})@(?P<host>[^\s@/]+):(?P<port>[0-9]
 _WARNINGS = range(0xB000, 0xC000)
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 _DUPLICATE = 0x0111
+_CHECK_ARCHIVE = "Check the archive's address and AE title, and that the archive knows DRDEPLOY"
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,14 @@ class ArchivePeer:
         if status in {0, _DUPLICATE} or status in _WARNINGS:
             return ""
         if status in _OUT_OF_RESOURCES:
-            raise self._make_error("has no space at the moment")
+            raise self._make_error(
+                "has no space at the moment", "Free space in the archive; the file is sent again"
+            )
         return f"The archive refuses the file with status {status:04X}H."
 
-    def _make_error(self, what: str) -> ClinicError:
+    def _make_error(self, what: str, remedy: str = _CHECK_ARCHIVE) -> ClinicError:
         return ClinicError(
-            f"The archive {what}",
-            where=f"{self.title}@{self.host}:{self.port}",
-            remedy="Check the archive's address and AE title, and that the archive knows DRDEPLOY",
+            f"The archive {what}", where=f"{self.title}@{self.host}:{self.port}", remedy=remedy
         )
 
 

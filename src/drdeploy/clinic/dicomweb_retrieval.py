@@ -95,7 +95,12 @@ def read_patients(file: Path) -> list[str]:
     try:
         lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
     except (OSError, ValueError) as error:
-        raise InvalidInput("The list of patients cannot be read", where=str(file)) from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise InvalidInput(
+            f"The list of patients cannot be read: {reason}",
+            where=str(file),
+            remedy="Give a text file in UTF-8 with one patient's number in each line",
+        ) from error
     for number, line in enumerate(lines, 1):
         # To an archive, * and ? stand for any characters, so it would list other patients too. A
         # number in quotation marks was copied from a table, and matches no patient.
@@ -108,7 +113,11 @@ def read_patients(file: Path) -> list[str]:
             )
     patients = list(dict.fromkeys(filter(None, lines)))
     if not patients:
-        raise InvalidInput("The list of patients is empty", where=str(file))
+        raise InvalidInput(
+            "The list of patients is empty",
+            where=str(file),
+            remedy="Write one patient's number in each line, or omit --worklist",
+        )
     return patients
 
 

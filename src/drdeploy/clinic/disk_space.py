@@ -10,6 +10,7 @@ from drdeploy.units import GIB
 if TYPE_CHECKING:
     from pathlib import Path
 
+DISK_TOO_FULL = "The disk has too little free space."
 FREE_BYTES_MIN = GIB
 """No photograph is stored on a disk with less free space than this number of bytes.
 

@@ -23,6 +23,7 @@ TIMEOUT_S = 30.0
 """Seconds for which a connection may be silent."""
 EXCHANGE_S = 600.0
 """Seconds that an exchange may take in total. The time is enough for 256 MiB at 450 kB/s."""
+TRY_AGAIN = "Check the address, and run the same command again later; nothing is created twice"
 MAX_ANSWER_BYTES = 4 * MIB
 
 
@@ -197,19 +198,20 @@ def send_http_request(
     except (OSError, HTTPException) as err:
         # The text of an HTTPException quotes what the server sent.
         is_quoting = isinstance(err, HTTPException) and not isinstance(err, OSError)
-        reason = "its answer is not HTTP" if is_quoting else getattr(err, "reason", None) or err
+        cause = getattr(err, "reason", None) or err
+        reason = "its answer is not HTTP" if is_quoting else getattr(cause, "strerror", "") or cause
         if limit.has_passed:
             reason = f"it took more than {limit_s:g} seconds"
         raise ClinicError(
             f"The exchange with the {server} failed: {reason}",
             where=remove_path_from_url(url),
-            remedy="Run the same command again later; nothing is created twice",
+            remedy=TRY_AGAIN,
         ) from err
     if limit.has_passed:  # a body without a length looks complete when its connection ends
         raise ClinicError(
             f"The exchange with the {server} failed: it took more than {limit_s:g} seconds",
             where=remove_path_from_url(url),
-            remedy="Run the same command again later; nothing is created twice",
+            remedy=TRY_AGAIN,
         )
     if len(content) > max_answer_bytes:
         raise ClinicError(

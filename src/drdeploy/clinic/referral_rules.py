@@ -93,7 +93,9 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.convert(read_toml_file(file), cls)
         except OSError as err:
             raise InvalidInput(
-                f"The rules cannot be read: {err.strerror or err}", where=str(file)
+                f"The rules cannot be read: {err.strerror or err}",
+                where=str(file),
+                remedy="Give a TOML file that you may read with --rules, or omit --rules",
             ) from err
         except (ValueError, msgspec.ValidationError) as err:
             raise InvalidInput(
@@ -113,6 +115,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise InvalidInput(
                     f"The grader has no operating point {rule.operating_point} at grade "
                     f"{rule.at_or_above}, but the rule with the outcome {rule.outcome!r} uses it",
+                    where="--artifact, --rules",
                     remedy="Use the packaged grader, or name operating points of your grader in "
                     "the rules",
                 )

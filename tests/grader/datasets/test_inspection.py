@@ -77,7 +77,7 @@ def test_the_terminal_shows_grades_copies_and_what_is_not_usable(labelled, tmp_p
     assert "gone.jpg: the file is missing" in text
     assert "files missing: 1, unreadable: 0, without a grade: 0" in text
     assert "photographs with copies: 1 (with conflicting grades: 1)" in text
-    assert "2 sessions or patients, 1 of them in more than one split" in text
+    assert "sessions or patients: 2 (in more than one split: 1)" in text
     assert "Moderate NPDR" in text
     result = CliRunner().invoke(app, [str(dataset.folder)])
     assert "For research use. Not a medical device." in result.stderr

@@ -188,7 +188,8 @@ def test_a_table_that_is_no_text_is_refused(tmp_path):
 
 def test_a_data_set_without_any_usable_photograph_says_why(tmp_path):
     write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("a.jpg", 0))
-    with pytest.raises(InvalidInput, match=r"no usable photograph: a\.jpg: the file is missing"):
+    missing = r"no usable photograph, for example a\.jpg: the file is missing"
+    with pytest.raises(InvalidInput, match=missing):
         load_dataset(tmp_path, names=OWN_NAMES)
 
 

@@ -199,8 +199,8 @@ def test_the_terminal_says_the_same_and_names_severe_eyes_graded_0(artifact, dat
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "An evaluation needs either photographs or predictions"),
-        (["--data", "x", "--oof", "y"], "An evaluation needs either photographs or predictions"),
+        ([], "An evaluation needs photographs or predictions"),
+        (["--data", "x", "--oof", "y"], "--data and --oof cannot be combined"),
         (["--oof", "missing.csv"], "file of predictions does not exist"),
         (["missing.tar.gz", "--oof", "y"], "artifact does not exist"),
         (["a", "b", "--oof", "y"], "only one artifact"),

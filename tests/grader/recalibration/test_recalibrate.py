@@ -270,7 +270,7 @@ def test_a_second_recalibration_replaces_the_first(recalibrated, clinic, tmp_pat
         ),
         (
             lambda rows: [row for row in rows if int(row[1]) >= 2][:60],
-            "Only 0 of the 60 photographs are below grade 2",
+            "Only 0 of the 60 photographs have a grade below 2",
         ),
         (
             lambda rows: [(file, grade, str(at % 4)) for at, (file, grade, _) in enumerate(rows)],

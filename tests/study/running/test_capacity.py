@@ -217,7 +217,7 @@ def test_what_cannot_be_measured_or_used_is_refused(tmp_path):
         return str(run.invoke(build_app(), arguments).exception)
 
     hosted = refused("capacity", "grader", "--p95", "1", "--memory-mb", "1024")
-    assert "--memory-mb says how to host an image" in hosted
+    assert "--memory-mb would have no effect on" in hosted
     assert "not FOLDER=WEIGHT" in refused("capacity", "grader", "--p95", "1", "--payload", "a=x")
     file = tmp_path / "other.json"
     file.write_text("{}")

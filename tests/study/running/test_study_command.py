@@ -37,7 +37,7 @@ def test_status_of_a_study_that_was_not_begun_is_nothing_measured(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--target", "aws"], "The study may cost up to 1.61 USD, but only 0.00 USD are allowed"),
+        (["--target", "aws"], "but only 0.00 USD are allowed"),
         (["--only", "nonesuch"], "No trial matches"),
     ],
 )

@@ -71,6 +71,14 @@ class ArchiveSettings:
     names: str
 
 
+_SETTINGS_IN_WORDS = {
+    "source": "source of the photographs",
+    "model_digest": "digest of the model",
+    "runtime": "runtime",
+    "names": "names of the photographs",
+}
+
+
 @dataclass(frozen=True)
 class ArchiveJob:
     """The task of grading an archive. It is created as soon as all photographs are listed.
@@ -130,8 +138,17 @@ class ArchiveCheckpoint:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
+                what = (
+                    "Another process is writing this table"
+                    if isinstance(error, BlockingIOError)
+                    else f"The folder of the table does not support file locks: {error.strerror}"
+                )
                 raise InvalidInput(
-                    "Another process is writing this table", where=str(table)
+                    what,
+                    where=str(table),
+                    remedy="Wait for the other process to end, or give another file with --out"
+                    if isinstance(error, BlockingIOError)
+                    else "Write the table on a local disk, with --out",
                 ) from error
             delete_abandoned_temporary_files(checkpoint.folder)
             try:
@@ -170,7 +187,7 @@ class ArchiveCheckpoint:
             raise InvalidInput(
                 "The table exists already",
                 where=str(self.table),
-                remedy="Choose another file, or delete the table with --fresh",
+                remedy="Choose another file with --out, or delete the table with --fresh",
             )
         if job is None:
             return self.write_listing(source, settings, show_paths=show_paths)
@@ -179,7 +196,7 @@ class ArchiveCheckpoint:
         if differing:
             raise InvalidInput(
                 "An unfinished run with other settings has written parts of the result "
-                f"({differing[0]} was {before[differing[0]] or 'default'}, and is "
+                f"({_SETTINGS_IN_WORDS[differing[0]]}: {before[differing[0]] or 'default'} before, "
                 f"{now[differing[0]] or 'default'} now)",
                 where=str(self.folder),
                 remedy="Finish that run with its own settings, or delete its parts with --fresh",
@@ -217,6 +234,7 @@ class ArchiveCheckpoint:
                     "There is no JPEG, PNG, TIFF or DICOM file"
                     + "".join(f"; {note}" for note in notes),
                     where=source.location,
+                    remedy="Give a folder, an S3 prefix or a manifest of photographs",
                 )
         job = ArchiveJob(
             id=secrets.token_hex(8),

@@ -100,7 +100,7 @@ class RayArchiveJob:
                 self._grade_shards_in_parallel(window, report)
             except ArchiveUnreadable as error:
                 raise ClinicError(
-                    str(error), remedy="Repair this, then run the same command again"
+                    str(error), remedy="Remove this cause, then run the same command again"
                 ) from error
 
     def _check_nodes(self) -> None:

@@ -215,6 +215,7 @@ def _malformed_manifest_error(where: str) -> InvalidInput:
         'A manifest is a JSON list: first {"prefix": "s3://BUCKET/FOLDER/"}, then the names of '
         "objects below this prefix. The file is not such a list",
         where=where,
+        remedy="Correct the manifest, or give the s3:// prefix itself",
     )
 
 
@@ -271,13 +272,19 @@ def open_photograph_source(text: str, open_s3: OpenS3) -> ArchiveSource:
     is_manifest = _has_suffix_of_manifest(text)
     if text.startswith(S3_SCHEME):
         if not split_s3_uri(text)[0]:
-            raise InvalidInput("The address names no bucket", where=text)
+            raise InvalidInput(
+                "The address names no bucket", where=text, remedy="Write s3://BUCKET/FOLDER/"
+            )
         return ManifestSource(text, open_s3) if is_manifest else S3Source(text, open_s3)
     path = Path(text)
     if path.is_dir():
         return FolderSource(path)
     if not path.exists():
-        raise InvalidInput("There is no such file or folder", where=text)
+        raise InvalidInput(
+            "There is no such file or folder",
+            where=text,
+            remedy="Give a folder, an s3:// prefix, or a SageMaker manifest",
+        )
     if is_manifest:
         return ManifestSource(text, open_s3)
     raise InvalidInput(

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drdeploy.clinic.archive_grading.pending_transform import PendingTransform
 from drdeploy.clinic.graded_rows import GradedRow, make_row_of_answer
-from drdeploy.errors import ClinicError, InvalidInput, RequestRefused
+from drdeploy.errors import ClinicError, InvalidInput, RequestRefused, format_count
 from drdeploy.files import parse_json, sha256_of_bytes, write_json_file
 from drdeploy.grader.fundus.formats.foreign import FOREIGN_SUFFIXES, is_dicom
 from drdeploy.grader.photograph_files import SUFFIXES, is_dicom_file, read_photograph_bytes
@@ -193,7 +193,7 @@ class TransformArchiveJob:
         if ended.started_at is None:  # nothing was graded, and there may be no log
             self._delete_files_of_job(pending)
             raise ClinicError(
-                f"The job is {ended.status}: {ended.failure_reason}",
+                ended.description,
                 where=pending.name,
                 remedy="When this is repaired, run the same command again; it starts a new job",
             )
@@ -202,8 +202,8 @@ class TransformArchiveJob:
         self._delete_files_of_job(pending)
         if unanswered:
             raise ClinicError(
-                f"The job is {ended.status}, and {unanswered} photographs have no answer: "
-                f"{ended.failure_reason or 'the log of the job names no reason'}",
+                f"The job is {ended.status}, and {format_count(unanswered, 'photograph')} got no "
+                f"answer: {ended.failure_reason or 'the log of the job names no reason'}",
                 where=pending.name,
                 remedy="When this is repaired, run the same command again; it starts a new job",
             )
@@ -229,7 +229,7 @@ class TransformArchiveJob:
             return False
         manifest = json.dumps([{"prefix": pending.prefix}, *keys]).encode()
         self._batch.upload_files(pending.manifest_uri, manifest, "application/json")
-        self._report_state(f"the job {pending.name} grades {len(keys):,} photographs")
+        self._report_state(f"the job {pending.name} grades {format_count(len(keys), 'photograph')}")
         self._batch.delete_model(pending.name)  # left by a killed run
         self._batch.start_job(
             BatchJob(

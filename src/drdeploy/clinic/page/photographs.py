@@ -89,7 +89,7 @@ def receive_photograph(
         DetailsMissing: The patient's number or the eye is missing.
         StudyErased: The study was erased, and ``may_be_erased`` is false.
         RequestRefused: The file cannot be used.
-        ClinicError: The disk is full.
+        ClinicError: The disk has too little free space.
     """
     if content.startswith(SIGNATURES):
         content = wrap_photograph_in_dicom(content, patient=patient, eye=eye)
@@ -104,7 +104,7 @@ def receive_photograph(
         file.dataset.ImageLaterality = _SIDES[eye]
         content = _encode_changed_dicom_file(file)
     if is_disk_too_full_for_photograph(records.store.folder.parent):
-        raise ClinicError("The disk is full", where="the clinic's records")
+        raise ClinicError("The disk has too little free space", where="the clinic's records")
     return records.add_photograph(
         content,
         patient=identity,

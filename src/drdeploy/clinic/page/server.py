@@ -118,7 +118,7 @@ class PageAddress:
             raise InvalidInput(
                 "The records have no account, so everybody on the network could see the patients",
                 where=where,
-                remedy="Run `drdeploy clinic account add` first",
+                remedy="Run `drdeploy clinic account add RECORDS NAME --role administrator` first",
             )
         if not self.accepted_host_names:
             raise InvalidInput(
@@ -229,7 +229,7 @@ def _open_listening_socket(address: PageAddress) -> socket.socket:
         return socket.create_server((address.host, address.port), family=family, backlog=128)
     except OSError as error:
         raise ClinicError(
-            f"The port cannot be opened: {error.strerror or error}",
+            f"The program cannot listen at this address: {error.strerror or error}",
             where=f"{address.host}:{address.port}",
-            remedy="Choose another --port, or stop the program that uses it",
+            remedy="Give an address of this machine with --host, and a free port with --port",
         ) from error

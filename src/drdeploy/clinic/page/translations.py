@@ -148,9 +148,10 @@ _PORTUGUESE = {
     ),
     # The audit log
     "Audit log": "Registro de auditoria",
-    "entries, and none was changed. The last hash is": (
-        "entradas, e nenhuma foi alterada. O último hash é"
+    "Number of entries, of which none was changed:": (
+        "Número de entradas, das quais nenhuma foi alterada:"
     ),
+    "The last hash is": "O último hash é",
     "The newest entries": "As entradas mais novas",
     "Number": "Número",
     "When": "Quando",
@@ -196,7 +197,7 @@ _PORTUGUESE = {
         "Os dados foram apagados, mas um arquivo do banco de dados ainda tem alguns dos seus "
         "bytes; encerre os outros programas que usam os registros e apague de novo."
     ),
-    "The disk is full.": "O disco está cheio.",
+    "The disk has too little free space.": "O disco tem pouco espaço livre.",
     "A photograph is missing; restore the folder from a backup, or send the study from the camera "
     "again.": (
         "Falta uma fotografia; restaure a pasta a partir de uma cópia de segurança, ou envie o "
@@ -224,8 +225,8 @@ _PORTUGUESE = {
         "Nenhum programa classifica estes exames. O programa que os classificava terminou; "
         "inicie-o de novo."
     ),
-    "photographs cannot be read from the disk, and are not shown.": (
-        "fotografias não podem ser lidas do disco e não são mostradas."
+    "Photographs that cannot be read from the disk, and are not shown:": (
+        "Fotografias que não podem ser lidas do disco e não são mostradas:"
     ),
     "Studies that are not erased, because another issuer gave their patient number:": (
         "Exames com o mesmo número de outro emissor, que ficam:"
@@ -241,7 +242,7 @@ _PORTUGUESE = {
     "The program cannot be reached.": "O programa não responde.",
     "The file or folder cannot be read.": "O arquivo ou a pasta não pode ser lido.",
     "files sent": "arquivos enviados",
-    "need an answer": "precisam de resposta",
+    "answers needed": "respostas necessárias",
 }
 
 _PORTUGUESE_REASONS = {
@@ -302,6 +303,10 @@ _PORTUGUESE_REASONS = {
         "O arquivo de imagens {}; verifique o seu endereço, o seu AE title e se ele conhece "
         "DRDEPLOY."
     ),
+    "The archive has no space at the moment; free space in the archive; the file is sent again.": (
+        "O arquivo de imagens não tem espaço no momento; libere espaço nele; o objeto é enviado de "
+        "novo."
+    ),
     "The FHIR server refuses a bundle with status {}; find the cause in the server's log, then "
     "send the bundle again; nothing is created twice.": (
         "O servidor FHIR recusa os resultados com o status {}; procure a causa no registro do "
@@ -310,10 +315,10 @@ _PORTUGUESE_REASONS = {
     "The FHIR server refuses a bundle with status {}.": (
         "O servidor FHIR recusa os resultados com o status {}."
     ),
-    "The exchange with the {} failed: {}; run the same command again later; nothing is created "
-    "twice.": (
-        "A troca com o {} falhou: {}. O programa tenta de novo mais tarde; nada é criado duas "
-        "vezes."
+    "The exchange with the {} failed: {}; check the address, and run the same command again later; "
+    "nothing is created twice.": (
+        "A troca com o {} falhou: {}. Verifique o endereço. O programa tenta de novo mais tarde; "
+        "nada é criado duas vezes."
     ),
     "The {} answers with more than {} bytes.": "O {} responde com mais de {} bytes.",
     "The value of the header Authorization has characters that no header may have; set it to one "
@@ -332,11 +337,11 @@ _PORTUGUESE_REASONS = {
     "its answer is not HTTP": "a sua resposta não é HTTP",
     "it took more than {} seconds": "levou mais de {} segundos",
     "timed out": "o tempo esgotou",
-    "[Errno {}] Connection refused": "a conexão foi recusada",
-    "[Errno {}] Connection reset by peer": "a conexão foi interrompida",
-    "[Errno {}] Name or service not known": "o nome do servidor não é conhecido",
-    "[Errno {}] No route to host": "não há caminho até o servidor",
-    "[Errno {}] Network is unreachable": "a rede não responde",
+    "Connection refused": "a conexão foi recusada",
+    "Connection reset by peer": "a conexão foi interrompida",
+    "Name or service not known": "o nome do servidor não é conhecido",
+    "No route to host": "não há caminho até o servidor",
+    "Network is unreachable": "a rede não responde",
     "Remote end closed connection without response": "o servidor fechou a conexão sem responder",
 }
 """The sentences about failures in the records; ``{}`` stands for the part that varies."""
@@ -363,7 +368,7 @@ SENTENCES_OF_HTTP = {
 
 TEXTS_OF_SCRIPT = (
     "not sent", "Send", "Leave out", "right eye", "left eye", "Which patient and which eye is it?",
-    "Patient's number", "Eye", "The program cannot be reached.", "files sent", "need an answer",
+    "Patient's number", "Eye", "The program cannot be reached.", "files sent", "answers needed",
     "The file or folder cannot be read.",
 )  # fmt: skip
 """The strings that the script shows."""

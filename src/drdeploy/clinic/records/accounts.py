@@ -134,6 +134,7 @@ def _check_name(name: str) -> None:
             f"An account's name must have 1 to {_NAME_CHARACTERS_MAX} printable characters, and "
             "must not begin or end with a space",
             where="NAME",
+            remedy="Give a name like ana.silva",
         )
 
 

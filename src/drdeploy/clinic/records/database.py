@@ -49,12 +49,22 @@ def open_database(url: str) -> Engine:
             _migrate_tables(connection, where)
     except DBAPIError as error:
         raise ClinicError(
-            f"The database of the clinic's records cannot be used: {type(error.orig).__name__}",
+            f"The database of the clinic's records cannot be used: {_describe_cause(error)}",
             where=where,
-            remedy="Check that the address is right, that the database runs, and that its user may "
+            remedy="Check that you may write to the folder, and that the disk has free space"
+            if address.get_backend_name() == "sqlite"
+            else "Check that the address is right, that the database runs, and that its user may "
             "create tables",
         ) from error
     return engine
+
+
+def _describe_cause(error: DBAPIError) -> str:
+    """Return the database's own words on a failure, which name no values of a row."""
+    words: Any = (getattr(error.orig, "args", None) or ("",))[0]
+    if isinstance(words, dict):  # the fields of a message of PostgreSQL; M is the main text
+        words = words.get("M", "")
+    return " ".join(str(words).split()) or type(error.orig).__name__
 
 
 def hide_password(url: str) -> str:

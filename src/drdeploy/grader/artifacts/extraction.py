@@ -174,7 +174,10 @@ def read_contents(
 
 def _read_manifest_bytes(member: ArchiveMember) -> bytes:
     if member.size_bytes > MANIFEST_BYTES_MAX:
-        raise UnsafeArchive(f"{MANIFEST_NAME} is larger than {MANIFEST_BYTES_MAX} bytes")
+        raise UnsafeArchive(
+            f"{MANIFEST_NAME} is larger than {MANIFEST_BYTES_MAX} bytes",
+            remedy="Pack the model again with `drdeploy artifact pack`",
+        )
     return b"".join(member.iterate_content_chunks())
 
 

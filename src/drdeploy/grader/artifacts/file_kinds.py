@@ -53,7 +53,7 @@ class FileKind:
 _PYTORCH = FileKind("a PyTorch file", _FROM_TORCH)
 _PYTHON_PICKLE = FileKind("a Python pickle", _PICKLE)
 _PLAIN_TAR = FileKind("a tar file without compression", _REPACK)
-_PICTURE = FileKind("a picture", _DOWNLOAD)
+_PICTURE = FileKind("a picture", "Give the file of a model")
 _WEB_PAGE = FileKind("a web page", _DOWNLOAD)
 ONNX_FILE = FileKind("an ONNX file", _PACK)
 HDF5_FILE = FileKind("an HDF5 file", _PACK)

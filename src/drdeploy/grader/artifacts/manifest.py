@@ -572,4 +572,8 @@ def is_path_inside_folder(path: str) -> bool:
 
 def _require_valid_field(field: str, is_right: bool, what: str) -> None:
     if not is_right:
-        raise ManifestError(what, where=f"{MANIFEST_NAME}: {field}")
+        raise ManifestError(
+            what,
+            where=f"{MANIFEST_NAME}: {field}",
+            remedy="Correct the field, or the option of `drdeploy artifact pack` that sets it",
+        )

@@ -60,7 +60,11 @@ def read_paths_of_external_weights(file: Path) -> tuple[str, ...]:
             with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return tuple(sorted(set(_find_external_paths_of_model(data))))
     except OSError as err:
-        raise ArtifactError(f"The model cannot be read: {err.strerror}", where=str(file)) from err
+        raise ArtifactError(
+            f"The model cannot be read: {err.strerror}",
+            where=str(file),
+            remedy="Give a file that you may read",
+        ) from err
     except (_Malformed, UnicodeDecodeError) as err:
         raise _make_not_onnx_error(
             file, "The file is not ONNX, or is damaged or incomplete"

@@ -42,7 +42,9 @@ def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
         return _open_file_or_folder(Path(model), verify=verify)
     except OSError as err:  # a name longer than the file system allows, somebody else's folder
         raise ArtifactError(
-            f"The model cannot be opened: {err.strerror}", where=str(model)
+            f"The model cannot be opened: {err.strerror}",
+            where=str(model),
+            remedy="Give a model.tar.gz or a folder that you may read",
         ) from err
 
 
@@ -55,7 +57,11 @@ def _open_file_or_folder(folder: Path, *, verify: bool) -> ModelArtifact:
         return extract_archive_temporarily(folder)
     if not folder.is_dir():
         what = "is neither a file nor a folder" if folder.exists() else "does not exist"
-        raise ArtifactError(f"The model {what}", where=str(folder))
+        raise ArtifactError(
+            f"The model {what}",
+            where=str(folder),
+            remedy="Give a model.tar.gz, or the folder to which it was extracted",
+        )
     contents = sort_artifact_files(_list_files_of_folder(folder))
     if not contents.has_manifest:
         found, _, unused = find_bare_model(contents)

@@ -84,7 +84,7 @@ def detect_model_format(model_path: Path) -> ModelFormat:
         raise ArtifactError(
             "The folder holds no SavedModel" if model_path.is_dir() else "The model does not exist",
             where=str(model_path),
-            remedy=f"Give an ONNX file, or a folder with {SAVED_MODEL_NAME}",
+            remedy=f"Give an .onnx, .keras or .h5 file, or a folder with {SAVED_MODEL_NAME}",
         )
     if model_path.name == SAVED_MODEL_NAME:
         raise ArtifactError(
@@ -184,6 +184,14 @@ def _refuse_link_out_of_folder(path: Path, folder: Path) -> None:
         )
 
 
+def _describe_wrong_transform(err: ValueError | RecursionError) -> str:
+    if isinstance(err, UnicodeDecodeError):
+        return "it is not text in UTF-8"
+    if isinstance(err, RecursionError):
+        return "it is nested too deeply"
+    return str(err).replace("`", "'")
+
+
 def read_transform_file(file: Path) -> FundusTransform:
     """Read a transform from a TOML or JSON file; a field that is left out keeps its default.
 
@@ -197,11 +205,13 @@ def read_transform_file(file: Path) -> FundusTransform:
         return msgspec.json.decode(text, type=FundusTransform)
     except OSError as err:
         raise InvalidInput(
-            f"The transform file cannot be read: {err.strerror}", where=str(file)
+            f"The transform file cannot be read: {err.strerror}",
+            where=str(file),
+            remedy="Give a TOML or JSON file that you may read with --transform",
         ) from err
     except (ValueError, RecursionError) as err:
         raise InvalidInput(
-            str(err).replace("`", "'"),
+            f"The transform file cannot be used: {_describe_wrong_transform(err)}",
             where=str(file),
             remedy="Write the fields as in the member `transform` of a manifest, which "
             "`drdeploy artifact inspect --json` shows",

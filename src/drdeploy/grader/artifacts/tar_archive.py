@@ -45,6 +45,7 @@ NAME_CHARACTERS_MAX = 512
 NAME_PARTS_MAX = 16
 NAME_PART_BYTES_MAX = 255
 """The longest name of a file or folder that file systems accept."""
+_COPY_AGAIN = "Copy or pack the archive again"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,10 @@ class ByteBudget:
         """
         self._left -= count
         if self._left < 0:
-            raise UnsafeArchive(f"The extracted archive would exceed {self._max_bytes} bytes")
+            raise UnsafeArchive(
+                f"The extracted archive would exceed {self._max_bytes} bytes",
+                remedy="Pack only the files of the model",
+            )
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,9 @@ def iterate_archive_members(
         raw = open_regular_file(archive)
     except OSError as err:
         raise ArtifactError(
-            f"The archive cannot be read: {err.strerror}", where=str(archive)
+            f"The archive cannot be read: {err.strerror}",
+            where=str(archive),
+            remedy="Give the path of a model.tar.gz that you may read",
         ) from err
     with (
         raw,
@@ -197,10 +203,14 @@ def _add_archive_path_to_errors(archive: Path) -> Iterator[None]:
         raise TruncatedArchive(
             "The archive ends too early, is damaged, or is not a gzip-compressed tar file",
             where=str(archive),
-            remedy="Copy or pack the archive again",
+            remedy=_COPY_AGAIN,
         ) from err
     except (RecursionError, ValueError, OverflowError) as err:
-        raise UnsafeArchive("A header of the archive is malformed", where=str(archive)) from err
+        raise UnsafeArchive(
+            "A header of the archive is malformed",
+            where=str(archive),
+            remedy=_COPY_AGAIN,
+        ) from err
     except UnsafeArchive as err:
         raise UnsafeArchive(err.what, where=str(archive), remedy=err.remedy) from err
 
@@ -241,7 +251,10 @@ def iterate_members_without_keeping_them(
     while (info := tar.next()) is not None:
         count += 1
         if count > max_members:
-            raise UnsafeArchive(f"The archive holds more than {max_members} files")
+            raise UnsafeArchive(
+                f"The archive holds more than {max_members} files and folders",
+                remedy="Pack only the files of the model",
+            )
         yield info
         tar.members.clear()  # type: ignore[attr-defined]  # not in typeshed
 
@@ -320,13 +333,13 @@ class BoundedTarInfo(tarfile.TarInfo):
             self.size > self._GLOBAL_BYTES_MAX or bool(tar.pax_headers)
         )
         if too_long or too_global or self.size < 0:
-            raise UnsafeArchive("A header of the archive is malformed")
+            raise UnsafeArchive("A header of the archive is malformed", remedy=_COPY_AGAIN)
         if self.type == tarfile.GNUTYPE_SPARSE:
             raise _sparse_file_error()
         found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]  # not in typeshed
         # A PAX record may have replaced the size that was checked above.
         if found.size < 0:
-            raise UnsafeArchive("A header of the archive is malformed")
+            raise UnsafeArchive("A header of the archive is malformed", remedy=_COPY_AGAIN)
         if found.issparse():
             raise _sparse_file_error()
         return found
@@ -386,7 +399,11 @@ class _AdmittedNames:
                 ),
             )
         if not is_path_inside_folder(name):
-            raise UnsafeArchive(f"'{info.name}' would be written outside its folder")
+            raise UnsafeArchive(
+                f"'{info.name}' would be written outside its folder",
+                remedy="Pack the files under relative paths, with `tar -czf model.tar.gz -C FOLDER "
+                ".`",
+            )
         if info.issym() or info.islnk():
             # SageMaker does not extract an archive with symbolic links either (re:Post, "How do I
             # troubleshoot the creation or update failure of my SageMaker AI endpoint?").
@@ -395,7 +412,9 @@ class _AdmittedNames:
                 remedy="Pack the file instead, with `tar --dereference --hard-dereference -czf`",
             )
         if not (info.isreg() or info.isdir()):
-            raise UnsafeArchive(f"'{name}' is not a regular file")
+            raise UnsafeArchive(
+                f"'{name}' is not a regular file", remedy="Pack only the files of the model"
+            )
         self._register_name(name, info.isdir())
         return name
 
@@ -404,7 +423,9 @@ class _AdmittedNames:
         parents = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
         clashes = name in self._files or not parents.isdisjoint(self._files)
         if clashes or (not is_folder and name in self._folders):
-            raise UnsafeArchive(f"The archive contains '{name}' twice")
+            raise UnsafeArchive(
+                f"The archive contains '{name}' twice", remedy="Pack each file once"
+            )
         self._folders |= parents | ({name} if is_folder else set())
         if not is_folder:
             self._files.add(name)

@@ -74,7 +74,11 @@ def fill_new_folder_atomically(folder: Path) -> Iterator[Path]:
     part: Path | None = None
     try:
         if folder.exists() and any(folder.iterdir()):
-            raise ArtifactError("The folder to extract to is not empty", where=str(folder))
+            raise ArtifactError(
+                "The folder to extract to is not empty",
+                where=str(folder),
+                remedy="Give a new or an empty folder",
+            )
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         yield part
@@ -82,7 +86,9 @@ def fill_new_folder_atomically(folder: Path) -> Iterator[Path]:
         part.replace(folder)
     except OSError as err:  # a full disk, a folder of somebody else's, a name it does not take
         raise ArtifactError(
-            f"The archive cannot be extracted: {err.strerror}", where=str(folder)
+            f"The archive cannot be extracted: {err.strerror}",
+            where=str(folder),
+            remedy="Give a folder that you may write to, on a disk with free space",
         ) from err
     finally:
         if part is not None:

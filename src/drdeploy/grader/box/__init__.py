@@ -26,6 +26,7 @@ def box_artifact(precision: str = "fp32") -> Path:
         raise ArtifactError(
             f"This installation has no packaged grader in {precision}",
             where=str(path),
-            remedy="Run `make model`, or give an artifact of your own with --artifact",
+            remedy="Run `make model` in a clone of the project, or give an artifact of your own "
+            "with --artifact",
         )
     return path

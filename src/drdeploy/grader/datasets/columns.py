@@ -69,7 +69,7 @@ def group_by_patient_column(dataset: Dataset, column: str, names: PhotographName
     if missing:
         raise InvalidInput(
             f"The column '{column}' must name the patient of every photograph, but {missing} of "
-            f"{len(dataset)} photographs have no patient",
+            f"{len(dataset)} photographs {'has' if missing == 1 else 'have'} no patient",
             where=str(dataset.folder),
             remedy="Fill the column, or leave --patient out",
         )

@@ -59,7 +59,9 @@ class LabelledPhotograph:
             return self.file.read_bytes()
         except OSError as err:
             raise InvalidInput(
-                f"The photograph can no longer be read: {err.strerror}", where=self.name
+                f"The photograph can no longer be read: {err.strerror}",
+                where=self.name,
+                remedy="Restore the file, and run the command again",
             ) from err
 
 

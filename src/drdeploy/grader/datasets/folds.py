@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, format_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,9 +102,14 @@ def _largest_number_of_folds(dataset: Dataset) -> int:
 
 def _too_many_folds_error(dataset: Dataset, k: int, most: int) -> InvalidInput:
     groups = len(set(dataset.groups))
-    remedy = f"Choose 2 to {most} folds" if most >= 2 else "Use more photographs"
+    remedy = (
+        f"Choose {'2' if most == 2 else f'2 to {most}'} folds with --folds"
+        if most >= 2
+        else "Use more photographs"
+    )
     return InvalidInput(
-        f"{len(dataset)} photographs in {groups} groups cannot be split into {k} folds",
+        f"{format_count(len(dataset), 'photograph')} in {format_count(groups, 'group')} cannot be "
+        f"split into {k} folds",
         where=str(dataset.folder),
         remedy=remedy,
     )

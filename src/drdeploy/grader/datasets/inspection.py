@@ -149,8 +149,9 @@ def inspect_dataset(
     fine = [one for one in decoded if not one.problem]
     if not fine:
         raise InvalidInput(
-            f"No photograph of the data set can be decoded: {decoded[0].problem}",
+            f"No photograph of the data set can be decoded, for example: {decoded[0].problem}",
             where=str(dataset.folder),
+            remedy="Copy the photographs again",
         )
     return DatasetInspection(
         dataset=dataset,

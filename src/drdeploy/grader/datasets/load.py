@@ -160,8 +160,13 @@ def _load_listed_photographs(
     photographs = tuple(one for one in read if isinstance(one, LabelledPhotograph))
     aside = tuple(one for one in read if isinstance(one, SetAside))
     if not photographs:
-        why = f": {aside[0].name}: {aside[0].reason}" if aside else ""
-        raise InvalidInput(f"The data set has no usable photograph{why}", where=str(folder))
+        why = f", for example {aside[0].name}: {aside[0].reason}" if aside else ""
+        raise InvalidInput(
+            f"The data set has no usable photograph{why}",
+            where=str(folder),
+            remedy="Check that the table of labels names files in this folder, and gives each a "
+            "grade from 0 to 4",
+        )
     notes = (
         *listing.notes,
         *_write_note_on_binary_grades(photographs),

@@ -183,9 +183,17 @@ def read_table_text(table: Path) -> tuple[str, list[str]]:
     try:
         data = read_bytes_up_to_limit(table, TABLE_BYTES_MAX)
     except OSError as err:
-        raise InvalidInput(f"The table cannot be read: {err.strerror}", where=str(table)) from err
+        raise InvalidInput(
+            f"The table cannot be read: {err.strerror}",
+            where=str(table),
+            remedy="Give a table that exists and that you may read",
+        ) from err
     except ValueError as err:
-        raise InvalidInput(f"The table cannot be read: {err}", where=str(table)) from err
+        raise InvalidInput(
+            f"The table cannot be read: {err}",
+            where=str(table),
+            remedy="Keep only the columns and rows that are needed",
+        ) from err
     _refuse_binary_table_file(table, data)
     for marks, encoding in _ENCODINGS:
         if data.startswith(marks):

@@ -141,7 +141,8 @@ def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
         )
     if len(data) > limits.max_bytes:
         raise PayloadTooLarge(
-            f"The file has {len(data)} bytes, but at most {limits.max_bytes} are allowed"
+            f"The file has {len(data)} bytes, but at most {limits.max_bytes} are allowed",
+            remedy="Export each photograph to its own file, or in JPEG Baseline",
         )
     dataset = _parse_data_elements(_decompress_deflated_file(data, limits))
     syntax = dataset.file_meta.get("TransferSyntaxUID", "")

@@ -107,7 +107,11 @@ def read_grader_from_artifact(model: Path | str) -> Grader:
         manifest = open_artifact(path, verify=False).manifest
         return Grader(path.resolve().name, str(path), manifest)
     if not path.is_file():
-        raise InvalidInput("The artifact does not exist", where=str(path))
+        raise InvalidInput(
+            "The artifact does not exist",
+            where=str(path),
+            remedy="Give a model.tar.gz, or the folder to which it was extracted",
+        )
     return Grader(path.name.removesuffix(".tar.gz"), str(path), read_manifest_in_archive(path))
 
 

@@ -196,12 +196,18 @@ def choose_test_photographs(
         reason = "the session or patient is in another split too"
         part = part.set_photographs_aside(dict.fromkeys(known, reason), "group")
     if not len(part):
-        raise InvalidInput("No photographs are left for the evaluation", where=str(dataset.folder))
+        raise InvalidInput(
+            "No photographs are left for the evaluation",
+            where=str(dataset.folder),
+            remedy=("Leave --new-sessions out, or choose" if new_sessions else "Choose")
+            + " another split with --split",
+        )
     notes = list(dataset.notes)
     if known and not new_sessions:
         notes.append(
-            f"{len(known)} of the {len(part)} photographs share a session or patient with another "
-            "split. A grader that was trained on the other split has seen these eyes. Leave "
+            f"{len(known)} of the {len(part)} photographs "
+            f"{'shares' if len(known) == 1 else 'share'} a session or patient with another split. "
+            "A grader that was trained on the other split has seen these eyes. Leave "
             "photographs of known eyes out with --new-sessions."
         )
     if not dataset.knows_groups:
@@ -361,13 +367,16 @@ def compare_on_common_photographs(
     if not np.array_equal(first.labels, second.labels):
         at = int(np.flatnonzero(first.labels != second.labels)[0])
         raise InvalidInput(
-            f"The two tables of predictions have different labels for {first.files[at]}"
+            f"The two tables of predictions have different labels for {first.files[at]}",
+            where=f"{reference.grader.source}, {other.grader.source}",
+            remedy="Compare predictions on the same photographs with the same labels",
         )
     both = np.flatnonzero(first.is_gradable & second.is_gradable)
     if not both.size:
         raise InvalidInput(
             "The two graders have no graded photograph in common",
             where=f"{reference.grader.source}, {other.grader.source}",
+            remedy="Compare predictions on the same photographs, with names by the same key",
         )
     comparison = compare_grades(
         first.labels[both],

@@ -66,6 +66,7 @@ def evaluate_patients(
     if not graded.group_unit:
         raise InvalidInput(
             "It is not known which photographs show the same patient, but --by patient needs this",
+            where="--by patient",
             remedy="Name the column of the patients with --patient COLUMN",
         )
     names, member_of = np.unique(graded.groups, return_inverse=True)

@@ -122,10 +122,19 @@ class GradedSet:
                 probabilities.
         """
         if not path.is_file():
-            raise InvalidInput("The file of predictions does not exist", where=str(path))
+            raise InvalidInput(
+                "The file of predictions does not exist",
+                where=str(path),
+                remedy="Give a CSV file that `drdeploy model train` or `drdeploy model evaluate "
+                "--out` wrote",
+            )
         rows = read_table_rows(path, *NEEDED_COLUMNS)
         if not rows:
-            raise InvalidInput("The table of predictions is empty", where=str(path))
+            raise InvalidInput(
+                "The table of predictions is empty",
+                where=str(path),
+                remedy="Give a table with a row for each photograph",
+            )
         read = [
             _parse_prediction_row(row, f"{path}: row {place}") for place, row in enumerate(rows, 1)
         ]
@@ -181,7 +190,11 @@ def _parse_prediction_row(row: dict[str, str], where: str) -> tuple[int, list[fl
     label = parse_grade(row["icdr_grade"])
     if label is None:
         found = quote_cell_if_number(row["icdr_grade"])
-        raise InvalidInput(f"{found} is not an ICDR grade from 0 to 4", where=where)
+        raise InvalidInput(
+            f"{found} is not an ICDR grade from 0 to 4",
+            where=where,
+            remedy="Write the label into the column icdr_grade, or remove the row",
+        )
     if row.get("gradable", "true") != "true":
         return (
             label,
@@ -193,7 +206,9 @@ def _parse_prediction_row(row: dict[str, str], where: str) -> tuple[int, list[fl
     except ValueError as err:
         columns = ", ".join(PROBABILITY_COLUMNS)
         what = f"A value in the columns {columns} is not a number"
-        raise InvalidInput(what, where=where) from err
+        raise InvalidInput(
+            what, where=where, remedy="Correct the row, or set gradable to false"
+        ) from err
     if not (min(shares) >= 0 and abs(sum(shares) - 1) <= SUM_TOLERANCE):  # NaN fails both
         raise InvalidInput(
             "The values p0 to p4 are not probabilities",

@@ -145,7 +145,7 @@ def read_and_check_header(data: bytes, *, limits: ImageLimits = ImageLimits()) -
     if len(data) > limits.max_bytes:
         raise PayloadTooLarge(
             f"The image has {len(data)} bytes, but at most {limits.max_bytes} are allowed",
-            remedy="Save the image as a JPEG",
+            remedy="Save the image as a JPEG, or at a lower resolution",
         )
     header = _read_header_by_format(data, limits)
     header.check_size_limits(limits)

@@ -169,4 +169,5 @@ def _check_exported_answers(
             "The probabilities of the exported model differ from those of its network by "
             f"{difference:.2g}",
             where=where,
+            remedy="Choose another network, or report this as an error of drdeploy",
         )

@@ -35,6 +35,7 @@ def import_tensorflow_and_keras(*, accelerator: bool = False) -> Frameworks:
         import tensorflow as tf
     except ImportError as err:
         raise RuntimeUnavailable(
-            "Building a network needs TensorFlow", remedy=describe_extra_installation("train")
+            "TensorFlow and Keras are needed, but cannot be imported",
+            remedy=describe_extra_installation("train"),
         ) from err
     return Frameworks(tf, keras)

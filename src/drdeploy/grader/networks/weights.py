@@ -145,8 +145,8 @@ def _download_imagenet_weights(base: Any, architecture: Architecture) -> None:
         raise ModelLoadFailed(
             "Keras cannot download the ImageNet weights",
             where=architecture.name,
-            remedy="Download the weights on another machine and give the path of the file, or use "
-            "'random'",
+            remedy="Download the weights on another machine and give the path of the file in place "
+            "of 'imagenet', or give 'random'",
         ) from err
     base.set_weights(pretrained.get_weights())
 
@@ -156,7 +156,7 @@ def _require_weights_file(path: Path) -> None:
         raise InvalidInput(
             "The weights file does not exist",
             where=str(path),
-            remedy="Give 'random', 'imagenet' or the path of a .weights.h5 file",
+            remedy="Give 'random', 'imagenet' or the path of an .h5 file with weights",
         )
 
 

@@ -92,7 +92,11 @@ def write_quantized_onnx(
                 case _:
                     assert_never(precision)
     except Exception as err:  # protobuf's, ONNX's and the quantizer's have no common base
-        raise ModelLoadFailed(f"The graph cannot be rewritten ({err})", where=model.name) from err
+        raise ModelLoadFailed(
+            f"The graph cannot be rewritten ({err})",
+            where=model.name,
+            remedy="Export the model to ONNX again, or choose another --precision",
+        ) from err
     return out
 
 
@@ -196,7 +200,11 @@ def divide_onnx_logits_by_temperature(model: Path, temperature: float) -> None:
     graph = loaded.graph
     softmax = _find_output_softmax(graph)
     if softmax is None:
-        raise InvalidInput("The output of the graph is not a softmax", where=model.name)
+        raise InvalidInput(
+            "The output of the graph is not a softmax",
+            where=model.name,
+            remedy="Export the model so that it ends in a softmax",
+        )
     # In fp16 a cast follows, because the graph's output stays in fp32.
     is_output = softmax.output[0] in {one.name for one in graph.output}
     value = np.asarray(temperature, dtype=np.float32 if is_output else np.float16)

@@ -141,7 +141,11 @@ def quantize(
     """
     archive = Path(artifact)
     if not archive.is_file():
-        raise InvalidInput("The artifact does not exist", where=str(archive))
+        raise InvalidInput(
+            "The artifact does not exist",
+            where=str(archive),
+            remedy="Give a model.tar.gz with an ONNX model in fp32",
+        )
     target = path_of_quantized_archive(archive, precision) if out is None else Path(out)
     names = PhotographNames.choose_file_names_or_hashes(own=own_names)
     labelled = set_copies_aside(load_dataset(Path(calibration), names=names))
@@ -149,9 +153,18 @@ def quantize(
     if validation is not None:
         rest = set_copies_aside(load_dataset(Path(validation), names=names))
         rest = rest if split is None else rest.select_split(split)
-    for purpose, dataset in (("calibrate on", sample), ("compare the two graders on", rest)):
+    for purpose, dataset, remedy in (
+        ("calibrate on", sample, "Give a folder of labelled photographs with --calibration"),
+        (
+            "compare the two graders on",
+            rest,
+            "Calibrate on fewer photographs with --images, or give others with --validation",
+        ),
+    ):
         if not len(dataset):
-            raise InvalidInput(f"No photographs are left to {purpose}", where=str(dataset.folder))
+            raise InvalidInput(
+                f"No photographs are left to {purpose}", where=str(dataset.folder), remedy=remedy
+            )
     with tempfile.TemporaryDirectory(prefix="drdeploy-quantize-") as scratch:
         fp32 = extract_archive(archive, Path(scratch) / "fp32")
         _require_onnx_in_fp32(fp32.manifest)
@@ -284,7 +297,8 @@ def _require_onnx_in_fp32(manifest: ModelManifest) -> None:
             f"Only an ONNX model in fp32 can be quantized, not {manifest.model_format} "
             f"in {manifest.precision}",
             where=manifest.name,
-            remedy="Export the model with --format onnx",
+            remedy="Give the artifact in ONNX and fp32, which `drdeploy model train` and `drdeploy "
+            "model export --format onnx` write",
         )
     if manifest.recalibration is not None:
         raise InvalidInput(

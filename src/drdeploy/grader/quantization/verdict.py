@@ -351,7 +351,7 @@ def _choose_outcome_with_reason(
     )
     return (
         "undecided",
-        f"{n} photographs are too few to judge {measures}: {how_many}",
+        f"{n} photograph{' is' if n == 1 else 's are'} too few to judge {measures}: {how_many}",
         most,
     )
 

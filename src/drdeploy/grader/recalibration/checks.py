@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, format_count
 from drdeploy.grader.evaluation.training_photographs import find_training_photographs
 
 if TYPE_CHECKING:
@@ -74,27 +74,29 @@ def refuse_too_few_photographs(
     n, group_count = len(labels), len(set(groups))
     if n < FEWEST_PHOTOGRAPHS:
         raise InvalidInput(
-            f"{n} photographs can be used, but recalibration needs at least {FEWEST_PHOTOGRAPHS}",
+            f"{format_count(n, 'photograph')} can be used, but recalibration needs at least "
+            f"{FEWEST_PHOTOGRAPHS}",
             where=where,
             remedy="Let an ophthalmologist grade more photographs of this camera",
         )
     if knows_groups and group_count < FEWEST_GROUPS:
         raise InvalidInput(
-            f"The photographs are of {group_count} patients, but recalibration needs at least "
-            f"{FEWEST_GROUPS}. Several photographs of one patient say little more than one "
-            "photograph, because they resemble each other",
+            f"The photographs are of {format_count(group_count, 'patient')}, but recalibration "
+            f"needs at least {FEWEST_GROUPS}. Several photographs of one patient say little more "
+            "than one photograph, because they resemble each other",
             where=where,
             remedy="Add graded photographs of other patients",
         )
     for grade in (2, 3):
         at_or_above = int((labels >= grade).sum())
         for count, side in (
-            (at_or_above, f"have grade {grade} or worse"),
-            (n - at_or_above, f"are below grade {grade}"),
+            (at_or_above, f"grade {grade} or worse"),
+            (n - at_or_above, f"a grade below {grade}"),
         ):
             if count < FEWEST_ON_EACH_SIDE:
+                have = "has" if count == 1 else "have"
                 raise InvalidInput(
-                    f"Only {count} of the {n} photographs {side}, but a threshold at grade "
+                    f"Only {count} of the {n} photographs {have} {side}, but a threshold at grade "
                     f"{grade} needs at least {FEWEST_ON_EACH_SIDE} such photographs",
                     where=where,
                     remedy=(

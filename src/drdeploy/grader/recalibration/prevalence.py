@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import numpy as np
 
-from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused
+from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused, format_count
 from drdeploy.files import choose_output_folder, sha256_of_bytes
 from drdeploy.grader.artifacts import AssumedPrevalence, open_artifact, pack_archive
 from drdeploy.grader.artifacts.manifest import SHORT_DIGEST
@@ -182,7 +182,11 @@ def _require_folder(data: Path | str | None) -> Path:
         )
     folder = Path(data)
     if not folder.is_dir():
-        raise InvalidInput("The folder does not exist", where=str(folder))
+        raise InvalidInput(
+            "The folder of photographs does not exist",
+            where=str(folder),
+            remedy="Give a folder of ungraded photographs with --data",
+        )
     return folder
 
 
@@ -243,8 +247,8 @@ def _estimate_from_predictions(
     rows = [*predictions.probabilities.values()]
     if len(rows) < FEWEST_PHOTOGRAPHS:
         raise InvalidInput(
-            f"{len(rows)} photographs can be graded, but an estimate needs at least "
-            f"{FEWEST_PHOTOGRAPHS}",
+            f"{format_count(len(rows), 'photograph')} can be graded, but an estimate needs at "
+            f"least {FEWEST_PHOTOGRAPHS}",
             where=str(folder),
             remedy="Add photographs, or state the prevalence as a number",
         )

@@ -109,7 +109,7 @@ def import_runtime_module(
         raise ModelLoadFailed(
             f"The runtime {chosen} cannot load the format {model_format}",
             where=artifact.manifest.name,
-            remedy=f"Use {DEFAULT[model_format]}",
+            remedy=f"Choose the runtime {DEFAULT[model_format]}, or leave the choice out",
         )
     try:
         module = importlib.import_module(f"drdeploy.grader.runtimes.{chosen}_runtime")

@@ -35,7 +35,9 @@ def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
         # All lines but the last name places in OpenVINO's source.
         reason = (str(err).strip().splitlines() or [type(err).__name__])[-1]
         raise ModelLoadFailed(
-            f"OpenVINO cannot load the model: {reason}", where=artifact.manifest.name
+            f"OpenVINO cannot load the model: {reason}",
+            where=artifact.manifest.name,
+            remedy="Choose another runtime, or export the model again",
         ) from err
     # An inference request holds the buffers of one prediction, so each thread has one of its own.
     own = threading.local()

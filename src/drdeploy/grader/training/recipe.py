@@ -165,8 +165,18 @@ def read_recipe_or_preset(preset: str = "fine-tuned", file: Path | None = None) 
             )
         return PRESETS[preset]
     if not file.is_file():
-        raise InvalidInput("The recipe file does not exist", where=str(file))
+        raise InvalidInput(
+            "The recipe file does not exist",
+            where=str(file),
+            remedy="Give a TOML file with --recipe, or choose a recipe with --preset",
+        )
     try:
         return msgspec.toml.decode(file.read_bytes(), type=Recipe)
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
-        raise InvalidInput(f"The recipe is not valid: {err}", where=str(file)) from err
+        is_text = not isinstance(err, UnicodeDecodeError)
+        what = str(err).replace("`", "'") if is_text else "it is not text in UTF-8"
+        raise InvalidInput(
+            f"The recipe is not valid: {what}",
+            where=str(file),
+            remedy="Correct the file, or choose a recipe with --preset",
+        ) from err

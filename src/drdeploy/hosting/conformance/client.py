@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 from typing import TYPE_CHECKING, Self
 
 from drdeploy.hosting.container_engine.ports import LOOPBACK
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 OVERLOADED = frozenset({429, 503})
 """The HTTP statuses with which a server says that it is overloaded."""
 MAX_BYTES = 64 * MIB
+_FAILURES: tuple[tuple[type[Exception], str], ...] = (
+    (TimeoutError, "timed out"),
+    (ConnectionRefusedError, "connection refused"),
+    (RemoteDisconnected, "connection closed without an answer"),
+    (ConnectionResetError, "connection reset"),
+    (BrokenPipeError, "connection closed during the request"),
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class ProbeExchange:
             response = self._connection.getresponse()
             body = response.read(MAX_BYTES)
         except (OSError, HTTPException) as err:
-            return self._make_probe_answer(0, {}, b"", type(self._failure or err).__name__)
+            return self._make_probe_answer(0, {}, b"", _describe_failure(self._failure or err))
         headers = {name.lower(): value for name, value in response.getheaders()}
         return self._make_probe_answer(response.status, headers, body)
 
@@ -145,6 +152,14 @@ class ProbeExchange:
             ended_at=now,
             failure=failure,
         )
+
+
+def _describe_failure(err: Exception) -> str:
+    """Return in a few words why there was no answer."""
+    for kind, words in _FAILURES:
+        if isinstance(err, kind):
+            return words
+    return type(err).__name__
 
 
 def send_request_and_read_answer(

@@ -289,8 +289,8 @@ def check_work_finished_after_sigterm(inspection: ImageInspection) -> Conformanc
     _require_exit_after_sigterm(at_work.stop)
     if not at_work.in_work:
         raise Undetermined(
-            f"all {at_work.sent} photographs were answered before SIGTERM; send a larger "
-            "photograph with --image"
+            f"no photograph was in progress at SIGTERM (photographs sent: {at_work.sent}); send a "
+            "larger photograph with --image"
         )
     lost = at_work.lost_photographs
     finished = len(at_work.in_work) - len(lost)

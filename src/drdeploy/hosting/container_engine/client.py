@@ -295,6 +295,7 @@ class ContainerEngine:
             raise EngineError(
                 f"The host name of the container engine has no IPv4 address: {err.strerror}",
                 where=str(self.location),
+                remedy="Give the engine's IPv4 address in DOCKER_HOST, or connect by ssh://",
             ) from err
 
     def list_images(self) -> tuple[ImageSummary, ...]:

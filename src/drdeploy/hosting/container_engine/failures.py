@@ -38,7 +38,7 @@ def translate_engine_errors(what: str, *, where: str = "") -> Iterator[None]:
         raise EngineError(
             f"{what}: the image does not exist",
             where=where,
-            remedy="Build the image first, for example with `drdeploy image build ladder`",
+            remedy="Build the image with `drdeploy image build`, or pull it from its registry",
         ) from err
     except APIError as err:
         reason = str(err.explanation or err).strip()

@@ -68,5 +68,5 @@ def check_image_architectures(engine: ContainerEngine, desired: DesiredEndpoints
         raise InvalidInput(
             f"The image {tag} is built for {built_for}, but {endpoint.config.label} needs {needed}",
             where="image",
-            remedy=f"Build the image for {platform}, or choose another instance type",
+            remedy=f"Build the image with --platform {platform}, or choose another instance type",
         )

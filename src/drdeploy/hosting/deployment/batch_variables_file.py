@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.deployment.endpoint_variables_file import read_variables_document
+from drdeploy.hosting.deployment.endpoint_variables_file import (
+    WRITE_VARIABLES,
+    read_variables_document,
+)
 from drdeploy.hosting.sagemaker import BatchConfig
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ def read_batch_config_from_file(file: Path) -> BatchConfig:
         raise InvalidInput(
             "The file must be a JSON object whose only member is `batch`",
             where=str(file),
-            remedy="Write the file with `drdeploy recommend --tfvars`",
+            remedy=WRITE_VARIABLES,
         )
     try:
         return BatchConfig.model_validate(document["batch"])
@@ -39,5 +42,7 @@ def read_batch_config_from_file(file: Path) -> BatchConfig:
         first = err.errors()[0]
         place = ".".join(["batch", *map(str, first["loc"])])
         raise InvalidInput(
-            first["msg"].removeprefix("Value error, "), where=f"{file}: {place}"
+            first["msg"].removeprefix("Value error, "),
+            where=f"{file}: {place}",
+            remedy=WRITE_VARIABLES,
         ) from err

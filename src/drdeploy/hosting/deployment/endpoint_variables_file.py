@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.sagemaker import DeployableConfig
 
+WRITE_VARIABLES = "Write the file with `drdeploy recommend --tfvars`"
 _CONFIGS: dict[str, type[DeployableConfig]] = {
     "serverless": ServerlessConfig,
     "realtime": RealTimeConfig,
@@ -86,7 +87,7 @@ def read_endpoint_variables_from_file(file: Path, model: str) -> DescribedEndpoi
         raise InvalidInput(
             "The file describes no endpoint",
             where=str(file),
-            remedy="Write the file with `drdeploy recommend --tfvars`",
+            remedy=WRITE_VARIABLES,
         )
     _refuse_unknown_variables(file, set(document), {"endpoint", "allow_always_on", "model"}, "")
     described = make_endpoint_variables(file, model, endpoint)
@@ -115,7 +116,12 @@ def read_variables_document(file: Path) -> Any:
     try:
         return parse_json(file.read_text("utf-8"))
     except (OSError, ValueError) as err:
-        raise InvalidInput(f"The file cannot be read as JSON: {err}", where=str(file)) from err
+        reason = err.strerror if isinstance(err, OSError) else err
+        if isinstance(err, UnicodeDecodeError):
+            reason = "it is not text in UTF-8"
+        raise InvalidInput(
+            f"The file cannot be read as JSON: {reason}", where=str(file), remedy=WRITE_VARIABLES
+        ) from err
 
 
 def _read_network_settings(file: Path, model: Any) -> dict[str, Any]:
@@ -153,7 +159,11 @@ def make_endpoint_variables(file: Path, model: str, endpoint: dict[str, Any]) ->
 def _make_error_of_variables_file(file: Path, variable: str, err: ValidationError) -> InvalidInput:
     first = err.errors()[0]
     place = ".".join([variable, *map(str, first["loc"])])
-    return InvalidInput(first["msg"].removeprefix("Value error, "), where=f"{file}: {place}")
+    return InvalidInput(
+        first["msg"].removeprefix("Value error, "),
+        where=f"{file}: {place}",
+        remedy=WRITE_VARIABLES,
+    )
 
 
 def _refuse_unknown_variables(file: Path, names: set[str], known: set[str], prefix: str) -> None:

@@ -113,7 +113,11 @@ def push_image_to_ecr(
         ) from err
     digest = _find_digest_in_ecr(account, repository, ecr_tag)
     if not digest:
-        raise PushFailed("The registry does not list the pushed image", where=repository.uri)
+        raise PushFailed(
+            "The registry does not list the pushed image",
+            where=repository.uri,
+            remedy="Repeat the command",
+        )
     return PushedImage(f"{repository.uri}@{digest}", ecr_tag, was_there=False)
 
 

@@ -69,6 +69,7 @@ NOT_READY = "ModelNotReadyException"
 """
 TRIES = 3
 
+_READ_LOG = "Read the log of the endpoint"
 WAIT_S = 1800.0
 """Seconds that an endpoint may take until it is in service; AWS needs many minutes for a large
 image.
@@ -221,7 +222,9 @@ class Provisioner:
         if answer.outcome != "ok":
             with self._add_existing_resources_to_errors():
                 raise EndpointError(
-                    f"The endpoint did not grade the test photograph: {answer.error}", where=name
+                    f"The endpoint did not grade the test photograph: {answer.error}",
+                    where=name,
+                    remedy=_READ_LOG,
                 )
         return answer
 
@@ -247,7 +250,9 @@ class Provisioner:
             )
             if result.is_failure:
                 raise EndpointError(
-                    f"The endpoint did not grade the test photograph: {result.reason}", where=name
+                    f"The endpoint did not grade the test photograph: {result.reason}",
+                    where=name,
+                    remedy=_READ_LOG,
                 )
         return result.body
 
@@ -303,7 +308,9 @@ class Provisioner:
             repository = find_ecr_repository(self.account, variables.repository_name)
         if repository is None:
             raise DeploymentError(
-                "Terraform did not create the image repository", where=variables.repository_name
+                "Terraform did not create the image repository",
+                where=variables.repository_name,
+                remedy="Repeat the command",
             )
         return repository, bucket
 
@@ -363,10 +370,15 @@ class Provisioner:
             raise UnknownPrice(
                 cost.unknown[0],
                 where="price sheet",
-                remedy="Add the price to a price sheet of your own, or use --accept-unknown-prices",
+                remedy="Add the price to a price sheet of your own, and give the sheet with "
+                "--prices; `drdeploy endpoint deploy` also takes --accept-unknown-prices",
             )
         if not self.approver.ask_for_approval(Proposal(title, changes, cost)):
-            raise PlanDeclined("The plan was not approved, so nothing was changed", where=title)
+            raise PlanDeclined(
+                "The plan was not approved, so it was not applied",
+                where=title,
+                remedy="To approve every plan without being asked, add --yes",
+            )
         self.terraform.apply_last_plan()
         return changes
 

@@ -117,6 +117,7 @@ def _empty_bucket(account: AwsAccount, bucket: str, prefix: str) -> None:
                 raise DeploymentError(
                     f"An object was not deleted: {error.get('Code')}",
                     where=f"s3://{bucket}/{error.get('Key')}",
+                    remedy="Allow s3:DeleteObjectVersion on the bucket, and repeat the command",
                 )
 
 
@@ -132,6 +133,8 @@ def _empty_repository(account: AwsAccount, repository: str) -> None:
                 raise DeploymentError(
                     f"Images were not deleted: {', '.join(sorted(map(str, reasons)))}",
                     where=repository,
+                    remedy="Allow ecr:BatchDeleteImage on the repository, or delete the images by "
+                    "hand; then repeat the command",
                 )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import EndpointError, LeftBehind
+from drdeploy.errors import EndpointError, LeftBehind, format_count
 from drdeploy.hosting.deployment.account import (
     call_aws_or_return_none_if_absent,
     is_local_service_running,
@@ -128,7 +128,7 @@ def delete_workspace_folder_if_service_ended(
 def _destroy_terraform_targets(terraform: Terraform, approver: Approver, *targets: str) -> None:
     changes = terraform.make_plan(destroy=True, targets=targets)
     if changes:
-        approver.show_progress(f"deleting {len(changes.changes)} resources")
+        approver.show_progress(f"deleting {format_count(len(changes.changes), 'resource')}")
         terraform.apply_last_plan()
 
 

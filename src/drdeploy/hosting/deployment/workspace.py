@@ -200,8 +200,14 @@ class TerraformWorkspace:
             facts: dict[str, Any] = parse_json(self.record_file.read_text("utf-8"))
             return DeploymentRecord(**facts)
         except (OSError, ValueError, TypeError) as err:
+            reason = (
+                err.strerror if isinstance(err, OSError) else "the file is damaged or incomplete"
+            )
             raise DeploymentError(
-                f"The record of the deployment cannot be read: {err}", where=str(self.record_file)
+                f"The record of the deployment cannot be read: {reason}",
+                where=str(self.record_file),
+                remedy="Restore the file from a copy. Without it, delete the resources by hand: "
+                f"{self.state.name} beside it lists them",
             ) from err
 
     def read_safeguards(self) -> Safeguards:

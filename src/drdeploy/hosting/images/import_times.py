@@ -50,7 +50,11 @@ def measure_import_times(
     """
     interpreter, *rest = engine.image_config(image)["Config"]["Entrypoint"]
     if "python" not in interpreter:
-        raise EngineError("The entry point of the image is not a Python interpreter", where=image)
+        raise EngineError(
+            "The entry point of the image is not a Python interpreter",
+            where=image,
+            remedy="Give one of drdeploy's images",
+        )
     container = engine.start_container(
         ContainerSpec(
             image,
@@ -69,7 +73,7 @@ def measure_import_times(
                 raise EngineError(
                     "The server in the image does not load its model",
                     where=image,
-                    remedy=log[-1000:],
+                    remedy=f"Read the end of the container's log: {log[-1000:]}",
                 )
             time.sleep(POLL_S)
         return sum_import_times_by_package(log.splitlines())

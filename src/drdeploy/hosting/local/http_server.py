@@ -164,11 +164,11 @@ class HttpServer(ThreadingHTTPServer):
             super().__init__((LOOPBACK, port), handler)
         except (OSError, OverflowError) as err:
             raise InvalidInput(
-                f"Port {port} cannot be used: {err}",
-                where="port",
+                f"Port {port} cannot be used: {getattr(err, 'strerror', '') or err}",
+                where="--port",
                 remedy=(
-                    "Choose another port, or stop the service on this port with `drdeploy "
-                    "local down`"
+                    "Choose another port with --port, or end the program that uses this one: "
+                    "`drdeploy local down` ends a local service"
                 ),
             ) from err
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)

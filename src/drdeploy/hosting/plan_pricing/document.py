@@ -230,7 +230,11 @@ def _parse_json_object(content: bytes, name: str) -> dict[str, Any]:
                 where=name,
                 remedy=HOW_TO_MAKE,
             ) from err
-        raise InvalidInput(f"The file is not JSON: {err}", where=name, remedy=HOW_TO_MAKE) from err
+        is_text = not isinstance(err, UnicodeDecodeError)
+        reason = str(err) if is_text else "it is not text in UTF-8 or UTF-16"
+        raise InvalidInput(
+            f"The file is not JSON: {reason}", where=name, remedy=HOW_TO_MAKE
+        ) from err
     if not isinstance(document, dict):
         raise InvalidInput(
             "The file is JSON, but not a Terraform plan", where=name, remedy=HOW_TO_MAKE

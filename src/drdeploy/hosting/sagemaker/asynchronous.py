@@ -257,6 +257,8 @@ class AsynchronousClient:
                 raise EndpointTimeout(
                     f"No result and no failure arrived within {timeout_s:.0f} s",
                     where=queued.output_location,
+                    remedy="Read the log of the endpoint. If an instance is still starting, wait "
+                    "longer, in `drdeploy endpoint invoke` with --timeout-s",
                 )
             self.clock.sleep(self.poll_s)
 

@@ -56,8 +56,9 @@ def translate_aws_errors(action: str, where: str) -> Iterator[None]:
         ) from err
     except (LookupError, ValueError) as err:
         # botocore raises such an error if it gets an HTML page instead of a document of AWS.
+        reason = f"it lacks {err}" if isinstance(err, KeyError) else str(err)
         raise EndpointError(
-            f"Could not {action}: the answer does not come from AWS ({type(err).__name__}: {err})",
+            f"Could not {action}: the answer does not come from AWS ({reason})",
             where=where,
             remedy="Check the endpoint URL and the network",
         ) from err

@@ -108,6 +108,12 @@ class EndedTransformJob:
     ended_at: datetime
 
     @property
+    def description(self) -> str:
+        """How the job ended, as one sentence without its full stop."""
+        reason = f": {self.failure_reason}" if self.failure_reason else ""
+        return f"The job is {self.status}{reason.rstrip('.')}"
+
+    @property
     def instance_startup_s(self) -> float | None:
         """Seconds from the creation of the job until the instances were ready, or None."""
         if self.started_at is None:

@@ -182,7 +182,11 @@ class Hosting:
                 return
             if status in {"Failed", "OutOfService", "UpdateRollbackFailed"}:
                 reason = endpoint.get("FailureReason", "no reason was given")
-                raise EndpointFailed(f"The endpoint is {status}: {reason}", where=name)
+                raise EndpointFailed(
+                    f"The endpoint is {status}: {reason}",
+                    where=name,
+                    remedy="Read the endpoint's log, then correct the image, the model or the size",
+                )
             self._sleep_or_raise_timeout(deadline, name, f"{status} and not InService", timeout_s)
 
     @contextmanager

@@ -60,9 +60,10 @@ def _fetch_offer_file(service: str, region: str, address: str | None) -> dict[st
         answer = requests.get(url, timeout=TIMEOUT_S, stream=True)
         if answer.status_code in NO_SUCH_FILE:
             raise InvalidInput(
-                f"AWS has no offer file of {service} for the region {region}",
+                f"There is no offer file of {service} for the region {region}",
                 where=url,
-                remedy="Choose a region where SageMaker hosts endpoints, like eu-central-1",
+                remedy="Choose a region where SageMaker hosts endpoints, like eu-central-1, with "
+                "--region" + ("; or correct --address" if address else ""),
             )
         answer.raise_for_status()
         document = parse_json(_read_body_within_limit(answer))
@@ -70,14 +71,18 @@ def _fetch_offer_file(service: str, region: str, address: str | None) -> dict[st
         raise EndpointError(
             f"The offer file of {service} cannot be read: {err}",
             where=url,
-            remedy="Check the connection to the internet and try again, or read the prices with "
-            "AWS credentials: --from api",
+            remedy="Check "
+            + ("--address" if address else "the connection to the internet")
+            + " and try again, or read the prices with AWS credentials: --from api",
         ) from err
     if not _is_offer_file(document):
         raise EndpointError(
             f"The file is not an offer file of {service}, because it has no products and terms",
             where=url,
-            remedy="Give the address of a copy of AWS's offer files",
+            remedy="Give the address of a copy of AWS's offer files with --address"
+            if address
+            else "Check that no proxy changes the answer, or read the prices with AWS "
+            "credentials: --from api",
         )
     found: dict[str, Any] = document
     return found

@@ -95,7 +95,13 @@ class PriceSheet:
         source = path or _PACKAGED_SHEET
         try:
             document = _PriceDocument.model_validate(read_toml_file(source))
-        except (OSError, ValueError) as err:
+        except OSError as err:
+            raise InvalidInput(
+                f"The price sheet cannot be read: {err.strerror}",
+                where=str(source),
+                remedy="Give a price sheet that you may read; `drdeploy prices update` writes one",
+            ) from err
+        except ValueError as err:
             reason = (
                 _format_validation_errors(err) if isinstance(err, ValidationError) else str(err)
             )

@@ -36,7 +36,7 @@ def make_folder_of_counters_and_sockets(settings: Settings) -> Iterator[Path]:
         raise InvalidInput(
             f"The server cannot write to its state folder ({err.strerror})",
             where=f"DRDEPLOY_STATE_DIR={folder}",
-            remedy="Choose a writable folder",
+            remedy="Set DRDEPLOY_STATE_DIR to a writable folder",
         ) from err
     try:
         yield folder

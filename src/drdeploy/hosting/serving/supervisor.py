@@ -128,7 +128,8 @@ def bind_listening_socket(settings: Settings) -> socket.socket:
         raise InvalidInput(
             f"The server cannot listen on its address ({err.strerror})",
             where=f"{settings.bind_host}:{settings.port}",
-            remedy="Choose another SAGEMAKER_BIND_TO_PORT",
+            remedy="Set SAGEMAKER_BIND_TO_PORT to a free port, and DRDEPLOY_BIND_HOST to an "
+            "address of this machine",
         ) from err
     listener.setblocking(False)
     return listener

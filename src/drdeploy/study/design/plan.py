@@ -179,6 +179,8 @@ class Trial:
                     raise UnknownPrice(
                         f"No price is known for provisioned concurrency in {region}",
                         where="price sheet",
+                        remedy="Run the other trials with --only, or remove "
+                        "provisioned_concurrency from the study",
                     )
                 return 0.0
             case RealTimeConfig(instance_type=instance_type, initial_instance_count=count):
@@ -268,7 +270,9 @@ class Plan:
         chosen = tuple(trial for trial in self.trials if fnmatchcase(trial.id, whole))
         if not chosen:
             ids = ", ".join(trial.id for trial in self.trials)
-            raise StudyError(f"No trial matches {pattern!r}", remedy=f"The trials are {ids}")
+            raise StudyError(
+                f"No trial matches {pattern!r}", where="--only", remedy=f"The trials are {ids}"
+            )
         return replace(self, trials=chosen)
 
     @property

@@ -162,7 +162,9 @@ class Study(_Table):
         try:
             document = read_toml_file(path)
         except ValueError as err:
-            raise StudyError(f"The file is not TOML: {err}", where=str(path)) from err
+            raise StudyError(
+                f"The file is not TOML: {err}", where=str(path), remedy="Correct the file"
+            ) from err
         try:
             # A study's configurations are checked against the limits that botocore states.
             with turn_import_error_into_missing_extra("study", "A study"):

@@ -30,6 +30,7 @@ HOST_FACTS = ("cpu_model", "cpu_count", "platform", "isolation")
 
 Latencies that were measured on different machines are not comparable."""
 
+_OTHER_FOLDER = "Choose another results folder with --out"
 BUSY_PERCENT = 20.0
 """If the CPUs are busier than this before a run, other programs affect the latencies."""
 
@@ -82,10 +83,14 @@ class EnvironmentFile:
         try:
             runs = parse_json(self.path.read_text("utf-8"))
         except ValueError as err:
-            raise StudyError(f"The file is not JSON: {err}", where=str(self.path)) from err
+            raise StudyError(
+                f"The file is not JSON: {err}", where=str(self.path), remedy=_OTHER_FOLDER
+            ) from err
         if not isinstance(runs, dict):
             raise StudyError(
-                "The file is not a JSON object with one entry per run", where=str(self.path)
+                "The file is not a JSON object with one entry per run",
+                where=str(self.path),
+                remedy=_OTHER_FOLDER,
             )
         return runs
 

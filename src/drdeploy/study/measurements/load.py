@@ -193,13 +193,17 @@ def _read_csv_rows_and_notes(source: Path) -> tuple[pd.DataFrame, tuple[str, ...
         ]
     except csv.Error as err:
         raise AnalysisError(
-            f"The file of measurements is not valid CSV: {err}", where=str(source)
+            f"The file of measurements is not valid CSV: {err}",
+            where=str(source),
+            remedy="Give a results folder that `drdeploy study run` wrote",
         ) from err
     header, *rows = lines or [[]]
     twice = next((name for name, times in Counter(header).items() if times > 1), None)
     if twice is not None:
         raise AnalysisError(
-            f"The file of measurements has several columns named '{twice}'", where=str(source)
+            f"The file of measurements has several columns named '{twice}'",
+            where=str(source),
+            remedy="Keep one of the columns",
         )
     # A killed run may leave an incomplete last line, which is not a measurement.
     torn = bool(rows) and len(rows[-1]) < len(header) and not text.endswith("\n")
@@ -220,7 +224,7 @@ def _read_environment_file(folder: Path) -> dict[str, dict[str, Any]]:
         facts = parse_json(read_bytes_up_to_limit(path, FILE_BYTES_MAX))
     except (OSError, ValueError) as err:
         raise AnalysisError(
-            "The file with the facts about the runs is not valid JSON",
+            "The file with the facts about the runs cannot be read as JSON",
             where=str(path),
             remedy=(
                 "Move the file to another folder to make a report without the facts about the runs"

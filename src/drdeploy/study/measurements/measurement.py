@@ -214,17 +214,31 @@ def decode_rows(lines: Iterable[str], *, where: str) -> list[Measurement]:
         )
     rows = []
     for number, row in enumerate(reader, 1):
-        try:
-            values: dict[str, Any] = {
-                column.name: column.decode_cell(unescape_formula_in_csv_cell(cell))
-                for column, cell in zip(columns, row, strict=True)
-            }
-        except ValueError as err:
-            raise StudyError(
-                f"The row cannot be read: {err}", where=f"{where}, row {number}"
-            ) from err
+        place = f"{where}, row {number}"
+        if len(row) != len(columns):
+            raise _make_bad_row_error(
+                f"it has {len(row)} cells, but there are {len(columns)} columns", place
+            )
+        values: dict[str, Any] = {}
+        for column, cell in zip(columns, row, strict=True):
+            try:
+                values[column.name] = column.decode_cell(unescape_formula_in_csv_cell(cell))
+            except ValueError as err:
+                raise _make_bad_row_error(
+                    f"the column {column.name} needs a value of the kind "
+                    f"'{column.type_in_plain_words}', not {cell[:100]!r}",
+                    place,
+                ) from err
         rows.append(Measurement(**values))
     return rows
+
+
+def _make_bad_row_error(why: str, where: str) -> StudyError:
+    return StudyError(
+        f"The row cannot be read: {why}",
+        where=where,
+        remedy="Correct or remove the row, or choose another results folder with --out",
+    )
 
 
 def _encode_csv_line(values: Sequence[str]) -> bytes:

@@ -100,10 +100,12 @@ def read_printed_figures(folder: Path) -> tuple[PrintedFigure, ...]:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as err:
+        reason = err.strerror if isinstance(err, OSError) else "it is not a CSV file in UTF-8"
         raise AnalysisError(
-            "The table of the numbers that the study printed cannot be read",
+            f"The table of the numbers that the study printed cannot be read: {reason}",
             where=str(path),
-            remedy=f"Give {PUBLISHED_FILE} the columns {', '.join(FIELDS)}",
+            remedy=f"Give a folder whose {PUBLISHED_FILE} has the columns {', '.join(FIELDS)}, or "
+            "omit the folder to use the packaged files",
         ) from err
     missing = [name for name in FIELDS if name not in table.columns]
     if missing or table.empty:

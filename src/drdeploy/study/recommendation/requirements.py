@@ -81,12 +81,20 @@ class Requirements:
         _require_positive("budget", self.budget_usd)
         _require_positive("largest-photograph-mb", self.largest_photograph_mb)
         _require_positive("may-wait-hours", self.may_wait_s)
-        for name in ("same_cost_share", "same_cost_usd"):
-            if not 0 <= getattr(self, name) < float("inf"):
+        for value, what, option, remedy in (
+            (
+                self.same_cost_share,
+                "share of the cost",
+                "--same-cost-percent",
+                "Give a percentage like 5; in Python, a share like 0.05",
+            ),
+            (self.same_cost_usd, "amount", "--same-cost-usd", "Give an amount a month like 1"),
+        ):
+            if not 0 <= value < float("inf"):
                 raise InvalidInput(
-                    f"The value of '{name}' must be 0 or more, not {getattr(self, name):g}",
-                    where=name,
-                    remedy="Give a number like 0.05 for 5 %, or 1 for 1 USD a month",
+                    f"The {what} that still counts as equal must be 0 or more, not {value:g}",
+                    where=option,
+                    remedy=remedy,
                 )
         for name, least in (
             ("sensitivity", self.min_sensitivity),
@@ -95,13 +103,13 @@ class Requirements:
             if least is not None and not 0 < least <= 1:
                 raise InvalidInput(
                     f"The {name} must be above 0 and at most 1, not {least:g}",
-                    where=f"min-{name}",
+                    where=f"--min-{name}",
                     remedy="Give a number like 0.9",
                 )
         if self.at_grade not in {2, 3}:
             raise InvalidInput(
                 f"No operating point exists for grade {self.at_grade}",
-                where="at-grade",
+                where="--at-grade",
                 remedy="Give 2 for moderate NPDR or worse, or 3 for severe NPDR or worse",
             )
 
@@ -160,20 +168,20 @@ class Assumptions:
     region: str = DEFAULT_REGION
 
     def __post_init__(self) -> None:
-        _require_positive("idle time", self.idle_s)
-        _require_positive("instance start", self.instance_start_s)
-        _require_positive("account concurrency", self.account_concurrency)
+        _require_positive("idle-s", self.idle_s)
+        _require_positive("instance-start-s", self.instance_start_s)
+        _require_positive("account-concurrency", self.account_concurrency)
         if not 0 <= self.headroom < 1:
             raise InvalidInput(
                 f"The headroom must be at least 0 and below 1, not {self.headroom:g}",
-                where="headroom",
+                where="--headroom",
                 remedy="Give a number like 0.3",
             )
         for name in ("max_concurrency", "fewest_instances", "requests_at_once"):
             if getattr(self, name) < 1:
                 raise InvalidInput(
-                    f"The assumption '{name}' must be at least 1",
-                    where="assumptions",
+                    f"The value must be at least 1, not {getattr(self, name)}",
+                    where=f"--{name.replace('_', '-')}",
                     remedy="Give a whole number that is at least 1",
                 )
         with turn_import_error_into_missing_extra("study", "A recommendation"):
@@ -182,7 +190,7 @@ class Assumptions:
             raise InvalidInput(
                 f"A serverless endpoint cannot handle {self.max_concurrency} requests at once: "
                 f"SageMaker permits {permitted}",
-                where="max-concurrency",
+                where="--max-concurrency",
                 remedy=f"Give a whole number ({permitted})",
             )
 
@@ -280,7 +288,7 @@ def require_allowed_region(required: Requirements, region: str) -> None:
 def _require_positive(name: str, value: float | None) -> None:
     if value is not None and not 0 < value < float("inf"):
         raise InvalidInput(
-            f"The value of '{name}' must be above 0, not {value:g}",
-            where=name,
+            f"The value must be above 0, not {value:g}",
+            where=f"--{name}",
             remedy="Give a finite number above 0",
         )

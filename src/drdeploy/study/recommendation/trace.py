@@ -58,8 +58,13 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return _make_arrivals_from_rows(path, csv.reader(file), seed)
     except (OSError, UnicodeDecodeError, csv.Error) as err:
+        reason = err.strerror if isinstance(err, OSError) else err
+        if isinstance(err, UnicodeDecodeError):
+            reason = "it is not text in UTF-8"
         raise InvalidInput(
-            f"The trace cannot be read: {err}", where=str(path), remedy="Give a CSV file in UTF-8"
+            f"The trace cannot be read: {reason}",
+            where=str(path),
+            remedy="Give a CSV file in UTF-8 with --trace",
         ) from err
 
 

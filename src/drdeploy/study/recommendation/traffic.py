@@ -53,15 +53,16 @@ class TrafficShape:
             raise InvalidInput(
                 "A traffic shape needs 24 weights for the hours and 7 weights for the days, not "
                 f"{len(hours)} and {len(days)}",
-                where=name,
-                remedy="Give one weight for each hour, and one for each day from Monday to Sunday",
+                where=f"the traffic shape {name!r}",
+                remedy="Give one weight for each hour (--hours), and one for each day from Monday "
+                "to Sunday (--days)",
             )
         weights = np.outer(np.asarray(days, float), np.asarray(hours, float)).ravel()
         if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum():
             raise InvalidInput(
                 "The weights of a traffic shape must be finite and at least 0. At least one hour "
                 "and one day must have a weight above 0",
-                where=name,
+                where=f"the traffic shape {name!r}",
                 remedy="Give for example --hours 0,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1,1,0,0,0,0,0,0",
             )
         return cls(name, tuple((weights / weights.sum()).tolist()))
@@ -194,7 +195,7 @@ class Traffic:
                 f"Traffic of {self.requests_per_month:g} requests a month, with "
                 f"{self.photographs_per_patient} photographs per patient and "
                 f"{self.between_photographs_s:g} s between two photographs, cannot be simulated",
-                where="traffic",
+                where="--requests, --photographs-per-patient, --between-photographs-s",
                 remedy="Give a positive number of requests, at least one photograph per patient, "
                 "and less than an hour between two photographs",
             )
@@ -240,7 +241,7 @@ class Traffic:
         if not times.size:
             raise InvalidInput(
                 f"No patient arrives in the {weeks} simulated weeks",
-                where="traffic",
+                where="--requests",
                 remedy="Give a larger number of requests a month",
             )
         return Arrivals(

@@ -150,9 +150,7 @@ class JobRunner:
         )
         ended = self.batch.run_job(job)
         if ended.started_at is None:
-            raise EndpointError(
-                f"The job is {ended.status}: {ended.failure_reason}", where=job.name
-            )
+            raise EndpointError(ended.description, where=job.name)
         answers = _CountedAnswers.count_answers_of_job(self.batch, job, stored.keys)
         outcome, error = _decide_outcome_of_job(ended, answers, len(stored.keys))
         return ObservedJob(

@@ -46,7 +46,11 @@ class TrialArtifact:
             ArtifactError: The file is not an artifact.
         """
         if not path.is_file():
-            raise StudyError("The artifact does not exist", where=str(path))
+            raise StudyError(
+                "The artifact does not exist",
+                where=str(path),
+                remedy="Correct the path of the artifact in the file of the study",
+            )
         return cls(path, read_manifest_in_archive(path), sha256_of_file(path))
 
 

@@ -32,6 +32,12 @@ EXAMPLE_PHOTOGRAPHS = "examples/photographs"
 """The folder with the project's eleven real photographs and their licences."""
 
 
+_GIVE_FOLDER = (
+    "Give a folder of photographs, with --images of `drdeploy study run` or --payload of `drdeploy "
+    "capacity`"
+)
+
+
 @dataclass(frozen=True)
 class Photograph:
     """The content of an image file, which is sent as the body of a request.
@@ -101,7 +107,9 @@ def read_or_paint_photographs(
         drawn = [_paint_photograph_into_cache(cache, seed + number) for number in range(synthetic)]
         return _read_photograph_files(drawn, cache, limit_bytes, names, source="synthetic")
     if not chosen.is_dir():
-        raise StudyError("The folder of photographs does not exist", where=str(chosen))
+        raise StudyError(
+            "The folder of photographs does not exist", where=str(chosen), remedy=_GIVE_FOLDER
+        )
     found = search_folder_for_photographs(chosen)
     # The files beside the example photographs (a table and a licence) are not reported as left out.
     left_out = found.left_out if folder else ()
@@ -150,7 +158,7 @@ def _read_photograph_files(
             f"The folder holds no JPEG, PNG or TIFF of at most {limit_bytes} bytes that can be "
             f"graded{why}",
             where=source,
-            remedy="Give a folder of photographs with --images",
+            remedy=_GIVE_FOLDER,
         )
     return PhotographSet(
         tuple(fitting), source, tuple(left_out), names.description_of_photograph_names

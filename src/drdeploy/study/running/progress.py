@@ -108,8 +108,9 @@ def describe_uncounted_measurements(trial: Trial, rows: Iterable[Measurement]) -
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items()))
     first = next((f"; the first error: {row.error}" for row in uncounted if row.error), "")
     return (
-        f"{len(uncounted)} of {trial.scenario.n} measurements do not count ({outcomes}){first}. "
-        "Run the same command again to repeat these measurements, or add --fresh to measure the "
+        f"{len(uncounted)} of {trial.scenario.n} measurements "
+        f"{'does' if len(uncounted) == 1 else 'do'} not count ({outcomes}){first}. "
+        "Run the same command again to repeat what does not count, or add --fresh to measure the "
         "whole study again."
     )
 

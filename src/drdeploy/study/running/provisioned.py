@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from drdeploy.errors import DrdeployError
+from drdeploy.errors import DrdeployError, format_count
 from drdeploy.hosting.deployment.architectures import choose_image_tag_for_endpoint
 from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
 from drdeploy.hosting.deployment.provision import Provisioner
@@ -284,7 +284,7 @@ def _tear_down_and_report(
     others: bool = False,
 ) -> None:
     report = tear_down_deployment(account, workspace, terraform, approver, others=others)
-    approver.show_progress(f"deleted: {len(report.deleted)} resources")
+    approver.show_progress(f"deleted: {format_count(len(report.deleted), 'resource')}")
     for sentence in report.verified:
         approver.show_progress(f"verified: {sentence}")
     for sentence in report.unverified:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from drdeploy.errors import EndpointError
+from drdeploy.errors import EndpointError, format_count
 from drdeploy.files import sha256_of_bytes
 from drdeploy.hosting.sagemaker import (
     BatchConfig,
@@ -162,8 +162,8 @@ class Runner:
         if not uncounted:
             return
         self.progress.note(
-            f"{trial.id}: {len(uncounted)} measurements do not count, and are repeated; their "
-            "rows stay in the file, marked as warm-up"
+            f"{trial.id}: measurements that do not count, and are repeated: {len(uncounted)}. "
+            "Their rows stay in the file, marked as warm-up"
         )
         self.journal.replace_all_rows(
             replace(row, is_warmup=True)
@@ -205,7 +205,11 @@ class Runner:
             return err
         left = list_missing_sequence_numbers(trial, self.journal.read_rows())
         if left:
-            return EndpointError(f"{len(left)} measurements got no answer", where=trial.id)
+            return EndpointError(
+                f"{format_count(len(left), 'measurement')} got no answer",
+                where=trial.id,
+                remedy="Run the same command again to repeat them",
+            )
         uncounted = describe_uncounted_measurements(trial, self.journal.read_rows())
         return EndpointError(uncounted) if uncounted else None
 
@@ -299,7 +303,11 @@ class Runner:
             # trial.
             is_broken = observed.outcome == "unavailable" and not observed.invocation.status
             if is_broken and not hosting.exists(name):
-                raise EndpointError("The endpoint no longer exists", where=name)
+                raise EndpointError(
+                    "The endpoint no longer exists",
+                    where=name,
+                    remedy="Run the same command again, which creates the endpoint again",
+                )
 
         seed = f"{self.inputs.seed}/{trial.id}"
         context = TrialContext(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import EndpointError, StudyError
+from drdeploy.errors import EndpointError, StudyError, format_count
 from drdeploy.files import path_of_shipped_file
 from drdeploy.hosting.container_engine import ContainerEngine
 from drdeploy.hosting.deployment.account import AwsAccount
@@ -229,7 +229,9 @@ def _find_artifacts_and_photographs(
         cache=PHOTOGRAPHS_CACHE,
         names=options.names,
     )
-    progress.note(f"{len(photographs.photographs)} photographs ({photographs.source})")
+    progress.note(
+        f"{format_count(len(photographs.photographs), 'photograph')} ({photographs.source})"
+    )
     for left_out in photographs.left_out:
         progress.note(left_out)
     artifacts = find_or_build_artifacts(

@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 from drdeploy.errors import (
@@ -313,9 +314,16 @@ def fetch_local_service_status(endpoint_url: str) -> dict[str, Any]:
     try:
         with opener.open(f"{endpoint_url}/_drdeploy/status", timeout=STATUS_TIMEOUT_S) as answer:
             status: dict[str, Any] = parse_json(answer.read())
-    except (OSError, ValueError) as err:
+    except HTTPError as err:
         raise EndpointError(
-            f"The local service does not answer: {err}",
+            f"The program at this address refuses to report its status (HTTP status {err.code})",
+            where=endpoint_url,
+            remedy="Start a local service with `drdeploy local up`, without --shared",
+        ) from err
+    except (OSError, ValueError) as err:
+        reason = getattr(err, "reason", None) or err
+        raise EndpointError(
+            f"The local service does not answer: {getattr(reason, 'strerror', '') or reason}",
             where=endpoint_url,
             remedy="Start a local service with `drdeploy local up`, or leave out --endpoint-url",
         ) from err

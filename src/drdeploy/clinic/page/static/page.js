@@ -26,8 +26,8 @@ function prepareSending() {
     bar.max = Math.max(total, 1);
     bar.value = done + failed + asked;
     const open = questions.querySelectorAll("form").length;
-    status.textContent = `${done} / ${total} ${texts["files sent"]}` +
-      (open ? `, ${open} ${texts["need an answer"]}` : "") + (failed ? `, ${failed} ${texts["not sent"]}` : "");
+    status.textContent = `${texts["files sent"]}: ${done} / ${total}` +
+      (open ? `, ${texts["answers needed"]}: ${open}` : "") + (failed ? `, ${texts["not sent"]}: ${failed}` : "");
   }
 
   function say(file, sentence) {

@@ -136,7 +136,7 @@ class ContainerBackend:
         if shared and not engine.can_enter_network_namespaces:
             raise InvalidInput(
                 "Every user of this machine could send requests to the containers",
-                where="shared",
+                where="--shared",
                 remedy=(
                     "Choose --isolation process, or start the service as root, because only "
                     "root can reach containers that have no port"
