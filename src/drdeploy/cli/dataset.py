@@ -37,8 +37,9 @@ def inspect(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="A folder with labelled photographs, for example with labels.csv, with a subfolder "
-            "for each grade, or with the files of a published data set; or a table of labels."
+            help="A folder with labelled photographs, for example with labels.csv, with a "
+            "subfolder for each grade, or with the files of a published data set; or a table of "
+            "labels."
         ),
     ],
     *,
