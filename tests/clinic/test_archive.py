@@ -376,7 +376,7 @@ def test_an_erased_patient_leaves_no_file_in_the_folder_and_does_not_come_back(a
     opened = ClinicRecords.open(records, names=PhotographNames.with_user_key())
     assert receive_photograph(opened, sent[0])
     opened.close()
-    assert "2 were there already" in pull(archive, folder, *asked).output
+    assert "2 there already" in pull(archive, folder, *asked).output
 
 
 def test_a_pull_ends_before_it_fills_the_disk(archive, camera_roll, tmp_path, monkeypatch):

@@ -167,7 +167,7 @@ def test_a_server_that_says_nothing_times_out():
         answer = send_request_and_read_answer(
             listener.getsockname()[1], "POST", "/invocations", b"x", timeout_s=0.1
         )
-    assert answer.failure == "TimeoutError"
+    assert answer.failure == "timed out"
 
 
 # ---- what is concluded ----

@@ -120,7 +120,7 @@ def test_photographs_in_s3_are_graded_where_they_lie(local_url, tiny_archive):
     ("arguments", "message"),
     [
         (("s3://eyes/none/",), "holds no object"),
-        (("s3://eyes/day/", "here"), "A job takes one s3://BUCKET/FOLDER/"),
+        (("s3://eyes/day/", "here"), "A job takes either one s3://BUCKET/FOLDER/"),
         (("s3://eyes/day/", "--artifact", "no.tar.gz"), "The artifact does not exist"),
         (("nowhere",), "There is no such file or folder"),
         (("s3://eyes/day/", "--instance-type", "ml.none"), "Member must satisfy enum value set"),
