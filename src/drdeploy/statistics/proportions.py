@@ -28,8 +28,8 @@ Z_ONE_SIDED = 1.6448536269514722
 """Normal quantile of 0.95."""
 
 RESAMPLES = 1999
-"""The number of bootstrap resamples. (RESAMPLES + 1) * 0.025 is a whole number, so each limit of an
-interval is one of the sorted resampled values.
+"""The number of bootstrap resamples. With this number, a limit of a 95 % interval lies between the
+50th and the 51st of the sorted resampled values, counted from its own end.
 """
 DRAWN_AT_ONCE = 200
 """How many resamples are in memory at the same time."""

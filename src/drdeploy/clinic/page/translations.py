@@ -134,7 +134,7 @@ _PORTUGUESE = {
     "Keyboard": "Teclado",
     "zoom": "ampliação",
     "brightness": "brilho",
-    "previous or next study": "exame anterior ou próximo",
+    "next or previous study": "próximo exame ou anterior",
     "accept, refer, overrule, undo": "aceitar, encaminhar, discordar, desfazer",
     # What is sent
     "Sent on": "Enviado",

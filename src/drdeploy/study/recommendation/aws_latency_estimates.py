@@ -238,7 +238,7 @@ class AppliedTransfer:
     Attributes:
         image_gb: The compressed size of the container image that is pulled.
         latencies: The latency of each configuration, as measured here and as expected on AWS.
-        coefficients: The coefficients that were used.
+        coefficients: All coefficients of the model.
         left_out: For each series, the estimate of a model that was fitted to all other series.
         median_warm_error: The median error of these estimates for warm series.
         median_cold_error: The median error of these estimates for cold series.
