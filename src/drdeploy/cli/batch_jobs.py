@@ -165,7 +165,8 @@ def find_model_archive(artifact: Path | None) -> Path:
     """Return the path of the model's archive, after checking that it is an archive.
 
     Raises:
-        InvalidInput: The file is missing, or is not an archive of a model.
+        InvalidInput: The artifact is a folder, or does not exist.
+        ArtifactError: The file is not an archive of a model.
     """
     from drdeploy.grader.artifacts import verify_archive
     from drdeploy.grader.box import box_artifact

@@ -83,7 +83,7 @@ def reproduce(
 
 
 def _print_figures_by_verdict(figures: Sequence[RecomputedFigure]) -> None:
-    """Print three tables: numbers that were reproduced, numbers that are close, and others."""
+    """Print a table of the numbers with each verdict, and the ids of those not recomputable."""
     from drdeploy.statistics import notation
 
     for verdict, style in STYLES.items():

@@ -52,10 +52,10 @@ class LiveProgress(Progress):
         self.reset(self._task, total=missing, description=f"{position} {trial.id}")
 
     def row_recorded(self, trial: Trial, measurement: Measurement) -> None:
-        """Advance the bar, if the measurement counts.
+        """Advance the bar, unless another request is sent for the same measurement.
 
-        A warm-up does not count. A cold start does not count in a trial of warm starts, and a warm
-        start does not count in a trial of cold starts.
+        A warm-up is no measurement. After a cold start in a trial of warm starts, or the reverse,
+        the request is sent again.
         """
         del trial
         if measurement.is_warmup or measurement.outcome == "wrong_start":

@@ -5,9 +5,11 @@
 - ``fhir`` writes the grades of a study as FHIR R4 resources.
 - ``structured_report`` and ``pdf_report`` write the grades as DICOM objects, and add them to the
   photographs' study.
-- ``fhir_server`` and ``dicomweb_storage`` send results to a clinic's servers.
+- ``fhir_server``, ``dicomweb_storage`` and ``dicom_sender`` send results to a clinic's servers.
 - ``dicomweb_retrieval`` finds and fetches photographs in an archive.
 - ``deidentified_export`` writes photographs and grades without data that identify patients.
+  ``deidentification`` removes these data from a photograph.
+- ``graded_rows`` makes the rows of tables of grades, also for ``drdeploy grade``.
 - ``dicom_receiver`` takes photographs that cameras and archives send.
 - ``records`` keeps studies, results, decisions and accounts in a database.
 - ``background_work`` grades received studies and sends results, one after another.

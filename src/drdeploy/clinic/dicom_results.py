@@ -2,8 +2,8 @@
 
 The structured report and the PDF name the same patient and study as the photographs. The
 identifiers of the results are derived from the photographs, the grader and the grader's answers.
-The same answers therefore always give the same report and PDF. If they are sent twice, an archive
-keeps only one copy.
+The same answers therefore always give a report and a PDF with the same identifiers. If they are
+sent twice, an archive keeps only one copy.
 """
 
 from __future__ import annotations

@@ -97,6 +97,9 @@ def make_authorization() -> Mapping[str, str]:
     """Return the header ``Authorization``, with the credentials that an environment variable holds.
 
     If the variable is not set, there is no header.
+
+    Raises:
+        ClinicError: The value has characters that no header may have.
     """
     value = os.environ.get(AUTHORIZATION_VARIABLE, "").strip()
     if not (value.isascii() and value.isprintable()):

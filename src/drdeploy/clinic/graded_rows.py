@@ -332,7 +332,7 @@ def list_columns_of_model(service: InferenceService) -> RowColumns:
 
 
 def write_rows_as_csv(path: Path, rows: Sequence[GradedRow], classes: tuple[str, ...]) -> None:
-    """Write a line for each file, with a column ``p_CLASS`` for the probability of each class."""
+    """Write a line for each row, with a column ``p_CLASS`` for the probability of each class."""
     width = max((len(row.probabilities) for row in rows), default=len(classes))
     flags = sorted({
         (disease, name)

@@ -35,7 +35,8 @@ def check_server_url(url: str, *, option: str) -> None:
         option: The option or argument that names the server.
 
     Raises:
-        InvalidInput: The URL is not https, and the server is not on this machine.
+        InvalidInput: The URL is not https, and the server is not on this machine. The error is also
+            raised if the URL has a user name, a query or a fragment.
     """
     try:
         parts = urlsplit(url)

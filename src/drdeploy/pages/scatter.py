@@ -48,7 +48,7 @@ OFFSETS_PT: tuple[Coordinates, ...] = (
     *((20, 56), (-20, 56), (60, 36), (-60, 36), (20, -56), (-20, -56), (60, -36), (-60, -36)),
     *((0, 80), (40, 80), (-40, 80), (80, 80), (-80, 80), (0, -80), (40, -80), (-40, -80)),
 )
-"""Positions of a label relative to its mark, the nearest first."""
+"""Possible positions of a label relative to its mark. Of equally good ones, the first is chosen."""
 FAR = 8.0
 """When the best place for a label is chosen, one point of distance from its mark counts as much as
 this many covered square pixels.
@@ -443,7 +443,7 @@ class _LabelPlacer:
         return np.array([low, low + size])
 
     def _weigh_covered_area(self, box: Floats) -> float:
-        """Return the weighted area that a label would cover; pixels outside the axes weigh most."""
+        """Return the weighted area that a label would cover, with the area outside the axes."""
         boxes = np.array([self._within, *(other for other, _ in self._taken)])
         weights = np.array([weight for _, weight in self._taken])
         low, high = np.maximum(boxes[:, 0], box[0]), np.minimum(boxes[:, 1], box[1])

@@ -13,7 +13,8 @@ class Estimate:
     """A number with its 95 % interval.
 
     Attributes:
-        value: The estimate from the sample; None if the sample is empty.
+        value: The estimate from the sample; None if it cannot be computed, for example because the
+            sample is empty.
         low: Lower 95 % limit; None if there is no interval (``reason`` says why).
         high: Upper 95 % limit; None if there is no interval.
         n: Number of rows; for a ratio of two samples, the number of rows of the numerator.

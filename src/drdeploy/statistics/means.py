@@ -130,6 +130,9 @@ def estimate_share_of_whole(part: ArrayLike, whole: ArrayLike, *, seed: int = SE
 
     An example is the share of the prediction in the total latency. The first values of ``part`` and
     ``whole`` belong to the same row, and so do the second values, and so on.
+
+    Raises:
+        AnalysisError: The samples are not of the same length.
     """
     rows = _pair_finite_values(part, whole)
     parts, wholes = rows.T

@@ -28,8 +28,8 @@ Z_ONE_SIDED = 1.6448536269514722
 """Normal quantile of 0.95."""
 
 RESAMPLES = 1999
-"""The number of bootstrap resamples. (RESAMPLES + 1) * 0.025 is a whole number, so each limit of an
-interval is one of the sorted resampled values.
+"""The number of bootstrap resamples. With this number, a limit of a 95 % interval lies between the
+50th and the 51st of the sorted resampled values, counted from its own end.
 """
 DRAWN_AT_ONCE = 200
 """How many resamples are in memory at the same time."""
@@ -161,7 +161,8 @@ def estimate_auroc(
     Args:
         is_positive: Shape ``(n,)``, boolean.
         scores: Shape ``(n,)``; the higher the score, the more likely the photograph is positive.
-        groups: Capture session or patient of each photograph, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``; None takes
+            photographs as independent.
     """
     positive = np.asarray(is_positive, dtype=bool)
     values, n = np.asarray(scores, dtype=np.float64), positive.size
@@ -196,7 +197,8 @@ def estimate_auroc_change(
         is_positive: Shape ``(n,)``, boolean.
         first: Scores by the first grader, shape ``(n,)``.
         second: Scores by the second grader, shape ``(n,)``.
-        groups: Capture session or patient of each photograph, shape ``(n,)``.
+        groups: Capture session or patient of each photograph, shape ``(n,)``; None takes
+            photographs as independent.
         z: How many standard errors each limit lies away from the difference.
 
     Returns:
@@ -335,7 +337,7 @@ def estimate_by_group_bootstrap(
         statistic: Function that computes the statistic of b resamples, shape ``(b,)``, from their
             sums, shape ``(b, k)``.
         groups: Capture session or patient of each photograph, shape ``(n,)``; photographs
-            of one group are drawn together.
+            of one group are drawn together. None takes photographs as independent.
         seed: Seed for drawing the resamples.
         tail: Share of the resamples below the lower limit, and above the upper limit.
     """

@@ -60,6 +60,9 @@ class Outlier:
 class Steadiness:
     """The result of checking the rows of a scenario.
 
+    If there are too few rows for a verdict, or if all rows are equal, the four values of drift and
+    autocorrelation are None.
+
     Attributes:
         verdict: Whether the rows have the same distribution and are independent.
         drift: Change from the first to the last row (Theil-Sen), divided by the median; 0.1 means
@@ -69,9 +72,9 @@ class Steadiness:
         autocorrelation_p: P value of the autocorrelation.
         outliers: Rows that lie more than 1.5 times the interquartile range below the first or above
             the third quartile.
-        halves: The mean of the rows at odd positions divided by the mean of the rows at even
-            positions. Both halves of the rows have the same configuration, so the ratio should be
-            close to 1 (an A/A check).
+        halves: The mean of the odd rows (the first, the third and so on), divided by the mean of
+            the even rows. Both halves of the rows have the same configuration, so the ratio should
+            be close to 1 (an A/A check).
     """
 
     verdict: Stability

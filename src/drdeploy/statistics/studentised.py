@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from drdeploy.arrays import Floats
 
 RESAMPLES = 1999
-"""The number of bootstrap resamples. (RESAMPLES + 1) times each tail below is a whole number, so
-each limit of an interval comes from one of the sorted pivots.
+"""The number of bootstrap resamples. With this number, even the smallest tail below cuts off about
+ten pivots.
 """
 ROUNDING = 1e-24
 """A squared error of a logarithm up to this value is only a rounding error.

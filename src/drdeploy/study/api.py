@@ -70,7 +70,8 @@ def run_study(
         endpoint_url: Address of a running local service; if None, a local service is started for
             the run and stopped after it.
         isolation: How the local service runs endpoints: ``container``, ``process``, or ``auto``,
-            which means containers if a container engine answers, otherwise processes.
+            which means containers if a container engine answers and can build the images, otherwise
+            processes.
         fresh: Move earlier rows of the folder aside and start over.
         own_names: Name photographs in the rows by their file names, not by a keyed hash.
         progress: Receives each event of the run; if None, the events go to the log
@@ -168,6 +169,7 @@ def recommend(
         AnalysisError: No configuration has the rows that a simulation needs, or rows were
             measured under different conditions.
         UnknownPrice: No option can be priced, because each needs a price that the sheet lacks.
+        InvalidInput: The requirements do not allow the region, or the traffic cannot be simulated.
         MissingExtra: The extra ``study`` is not installed.
     """
     with turn_import_error_into_missing_extra(EXTRA, "A recommendation"):

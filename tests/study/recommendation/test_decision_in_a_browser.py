@@ -110,7 +110,9 @@ def test_a_number_of_0_or_less_is_refused_in_its_field(decided):
     *_, seen, _ = decided
     for told, fields in zip(seen["points"][4:], (["p95", "budget"], ["volume"]), strict=True):
         assert told["wrong"] == [f"explore-{name}" for name in fields]
-        assert told["sentence"] == "Give numbers above 0. An empty field means no limit."
+        assert told["sentence"] == (
+            "Give numbers above 0. Without a p95 or a budget, there is no limit."
+        )
         assert told["winner"] == ""
     assert seen["points"][3]["wrong"] == []
 

@@ -107,6 +107,7 @@ def test_minutes_that_are_missing_count_as_empty_and_are_noted(trace):
         ("", "has no columns"),
         ("when\n2025-03-03\n", "when"),
         ("arrived_at\n2025-03-03T09:00:00\nsoon\n", "line 3"),
+        ("arrived_at\n\n2025-03-03T09:00:00\n\nsoon\n", "line 5"),
         ("arrived_at\n2025-03-03T09:00:00\n", "1 arrival"),
         ("arrived_at\n2025-03-03T09:00:00\n2025-03-03T09:00:00\n", "same time"),
         ("arrived_at\n2025-03-03T09:00:00\n2025-03-03T09:00:00+00:00\n", "time zone"),

@@ -88,6 +88,17 @@ def test_a_model_whose_invocations_all_failed_has_no_winner(quick_rows, finding_
     assert "No invocation of vgg19 succeeded" in model_finding.sentences[0]
 
 
+def test_a_model_measured_only_in_an_open_loop_is_not_said_to_have_failed(quick_rows, finding_of):
+    model_finding = finding_of(
+        [replace(row, scenario="open-loop") for row in warm(quick_rows, 1024)]
+    )
+    assert model_finding.findings == ()
+    assert model_finding.sentences == (
+        "vgg19 has no warm or cold rows outside an open loop, so its configurations are not "
+        "ranked.",
+    )
+
+
 def test_without_a_price_there_is_no_cheapest_but_still_a_fastest(quick_rows, finding_of):
     unpriced = [replace(row, memory_mb=7168) for row in warm(quick_rows, 1024)]
     model_finding = finding_of(unpriced)

@@ -130,7 +130,8 @@ class ArchiveCheckpoint:
         """Lock the folder for this process.
 
         Raises:
-            InvalidInput: Another process is writing the table.
+            InvalidInput: Another process is writing the table, or the folder does not support file
+                locks.
         """
         checkpoint = cls(table)
         checkpoint.folder.mkdir(parents=True, exist_ok=True)

@@ -87,10 +87,11 @@ class S3Source:
         return self.uri
 
     def iterate_photographs(self, record_left_out: RecordLeftOut) -> Iterator[ArchivedPhotograph]:
-        """Yield the objects whose key has the suffix of a photograph, or no suffix.
+        """Yield the objects whose key has the suffix of a photograph or DICOM file, or no suffix.
 
         Raises:
             EndpointError: S3 refuses to list the objects.
+            MissingExtra: There is a DICOM file, and the extra that reads it is not installed.
         """
         from drdeploy.hosting.sagemaker import translate_aws_errors
 

@@ -202,7 +202,11 @@ class PageServer:
         )
 
     def __enter__(self) -> Self:
-        """Start to answer requests."""
+        """Start to answer requests.
+
+        Raises:
+            ClinicError: The page could not be started.
+        """
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():

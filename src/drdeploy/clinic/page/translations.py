@@ -105,12 +105,12 @@ _PORTUGUESE = {
     "Photographs in the test": "Fotografias no teste",
     "none": "nenhuma",
     "not tested": "não testada",
-    "Sensitivity is the share of these eyes that the grader flags. Specificity is the share of the "
-    "other eyes that it does not flag. The brackets are 95 % intervals. Expect lower values on "
-    "other cameras.": (
-        "A sensibilidade é a proporção desses olhos que o programa assinala. A especificidade é a "
-        "proporção dos outros olhos que ele não assinala. Os parênteses são intervalos de 95 %. "
-        "Espere valores menores com outras câmeras."
+    "Sensitivity is the share of the photographs of these eyes that the grader flags. Specificity "
+    "is the share of the photographs of other eyes that it does not flag. The brackets are 95 % "
+    "intervals. Expect lower values on other cameras.": (
+        "A sensibilidade é a proporção das fotografias desses olhos que o programa assinala. A "
+        "especificidade é a proporção das fotografias dos outros olhos que ele não assinala. Os "
+        "parênteses são intervalos de 95 %. Espere valores menores com outras câmeras."
     ),
     "Accept": "Aceitar",
     "Refer": "Encaminhar",
@@ -134,7 +134,7 @@ _PORTUGUESE = {
     "Keyboard": "Teclado",
     "zoom": "ampliação",
     "brightness": "brilho",
-    "previous or next study": "exame anterior ou próximo",
+    "next or previous study": "próximo exame ou anterior",
     "accept, refer, overrule, undo": "aceitar, encaminhar, discordar, desfazer",
     # What is sent
     "Sent on": "Enviado",

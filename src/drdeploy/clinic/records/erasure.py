@@ -27,7 +27,11 @@ _ERASE_STUDY = "erase study"
 
 
 class RecordsErasure:
-    """Deletes studies and their photographs. The audit log keeps the keyed hash of each study."""
+    """Deletes studies and their photographs. The audit log keeps the keyed hash of each study.
+
+    With SQLite, a method that erases raises :class:`ClinicError` if the studies are deleted, but
+    their rows stay in the database's log file, because another program reads the database.
+    """
 
     def __init__(self, shared: SharedRecords) -> None:
         self._shared = shared

@@ -129,6 +129,7 @@ class ClinicRecords:
 
         Raises:
             ClinicError: The database cannot be used, or its photographs are in another folder.
+            InvalidInput: ``database`` is not the URL of a database of SQLite or PostgreSQL.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_folder_of_other_records(folder, database)

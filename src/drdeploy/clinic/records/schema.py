@@ -162,5 +162,5 @@ AUDIT = Table(
     Column("details", Text, nullable=False),
     Column("sha256", String(64), nullable=False),
 )
-"""The audit log: which person did what. Triggers refuse changes, and ``sha256`` covers the entry
-and its predecessor."""
+"""The audit log: which person or program did what. Triggers refuse changes, and ``sha256`` covers
+the entry and its predecessor."""

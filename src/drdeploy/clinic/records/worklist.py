@@ -1,6 +1,7 @@
 """The studies as the worklist page shows them, and what people decide about them.
 
-This module returns data that identify patients, so each view is written to the audit log.
+This module returns data that identify patients. Its callers therefore write into the audit log who
+saw them, with :meth:`Worklist.record_view`.
 """
 
 from __future__ import annotations
@@ -184,7 +185,10 @@ class Worklist:
             return next(iter(_load_studies(connection, [STUDIES.c.id == number])), None)
 
     def find_neighbours_of_study(self, number: int) -> tuple[int | None, int | None]:
-        """Return the numbers of the undecided studies before and after a study in the list."""
+        """Return the numbers of the nearest undecided studies before and after a study in the list.
+
+        Studies that wait to be graded are skipped.
+        """
         with self._open_read_only_connection() as connection:
             return find_neighbours_of_study(connection, number)
 

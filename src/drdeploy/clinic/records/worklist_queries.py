@@ -96,7 +96,10 @@ def count_studies_by_state(connection: Connection) -> dict[str, int]:
 
 
 def find_neighbours_of_study(connection: Connection, number: int) -> tuple[int | None, int | None]:
-    """Return the numbers of the undecided studies before and after a study in the list."""
+    """Return the numbers of the nearest undecided studies before and after a study in the list.
+
+    Studies that wait to be graded are skipped.
+    """
     place = connection.execute(select(*_ORDER).where(STUDIES.c.id == number)).one_or_none()
     if place is None:
         return None, None

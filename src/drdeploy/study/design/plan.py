@@ -298,7 +298,8 @@ def make_plan(study: Study) -> Plan:
     """Return the plan with all trials that the ``[[trials]]`` blocks of a study's file describe.
 
     Raises:
-        StudyError: Two trials have the same id, or a scenario does not fit its endpoint.
+        StudyError: Two trials have the same id, a scenario does not fit its endpoint, or an
+            instance type is not known.
     """
     trials = tuple(trial for block in study.trials for trial in _make_trials_of_block(study, block))
     for trial_id, count in Counter(trial.id for trial in trials).items():

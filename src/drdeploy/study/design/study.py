@@ -154,8 +154,8 @@ class Study(_Table):
                 the folder ``studies/``, then among the packaged studies.
 
         Raises:
-            StudyError: The study does not exist, or a field of the file is wrong.  The message
-                names the field and its allowed values.
+            StudyError: The study does not exist, the file is not TOML, or a field of the file is
+                wrong. The message names the field and its allowed values.
             MissingExtra: The extra ``study`` is not installed.
         """
         path = find_study_file(path_or_name)

@@ -90,7 +90,7 @@ class CapacityResult(_Part):
         instances: The number of instances; 0 for a serverless endpoint.
         p95_s: The latency that at most 5 of 100 requests may exceed.
         rate_per_s: The rate at which the share of late requests reaches 5 %, interpolated from all
-            runs. None if every rate missed the requirement.
+            runs. None if every rate missed the requirement, or if no rate was tried.
         low_per_s: The highest rate at which every run met the requirement, or None if there is no
             such rate.
         high_per_s: The lowest rate at which every run missed the requirement, or None if the search

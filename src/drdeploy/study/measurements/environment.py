@@ -36,7 +36,7 @@ BUSY_PERCENT = 20.0
 
 
 def measure_cpu_busy_percent(over_s: float = 0.5) -> float:
-    """Measure for a few seconds how busy all CPUs together are, in per cent."""
+    """Measure for ``over_s`` seconds how busy all CPUs together are, in per cent."""
     import psutil
 
     return float(psutil.cpu_percent(over_s))

@@ -53,7 +53,7 @@ class RecomputedFigure:
     Attributes:
         estimate: The recomputed number with its interval. None if the number cannot be recomputed.
         search: The search for another way to compute the printed number (a reading). None if the
-            number is reproduced.
+            number is reproduced, or cannot be recomputed.
         check: A check that uses another printed number, for a number whose own rows were not
             published.
         near: Readings that use other rows and give a value within 1 % of the printed number. They

@@ -238,7 +238,7 @@ class AppliedTransfer:
     Attributes:
         image_gb: The compressed size of the container image that is pulled.
         latencies: The latency of each configuration, as measured here and as expected on AWS.
-        coefficients: The coefficients that were used.
+        coefficients: All coefficients of the model.
         left_out: For each series, the estimate of a model that was fitted to all other series.
         median_warm_error: The median error of these estimates for warm series.
         median_cold_error: The median error of these estimates for cold series.
@@ -307,8 +307,10 @@ def describe_applied_transfer(
 def write_basis_of_latencies(platforms: set[str], transfer: AppliedTransfer | None) -> str:
     """Return a sentence that says where the latencies of a decision come from."""
     if transfer is not None:
+        which = "" if platforms == {"local"} else " that were not measured on AWS"
         return (
-            "Latencies are expected values for AWS, computed from times measured on this machine. "
+            f"Latencies{which} are expected values for AWS, computed from times measured on this "
+            "machine. "
             "For AWS measurements that the fit did not use, the median error is "
             f"{transfer.median_warm_error:.0%} for warm and {transfer.median_cold_error:.0%} for "
             f"cold requests. The compressed image is assumed to take {transfer.image_gb:g} GB "
@@ -316,7 +318,10 @@ def write_basis_of_latencies(platforms: set[str], transfer: AppliedTransfer | No
         )
     if platforms == {"aws"}:
         return "Latencies are as measured on AWS."
-    return "Latencies are as measured on this machine, without network, placement and image pull."
+    machine = "on this machine, without network, placement and image pull"
+    if "aws" in platforms:
+        return f"Latencies are as measured, some on AWS and some {machine}."
+    return f"Latencies are as measured {machine}."
 
 
 def _compute_both_latencies(

@@ -72,8 +72,11 @@ def collect_measured_configurations(
 ) -> tuple[MeasuredConfiguration, ...]:
     """Group the rows by configuration.
 
-    A configuration without warm or cold rows is included too, with the reason why it cannot be
-    simulated.
+    A configuration that cannot be simulated, for example because it has no warm rows, is included
+    too, with the reason.
+
+    Raises:
+        AnalysisError: The operating points that were recorded for a trial are not valid.
     """
     groups: dict[Configuration, list[Scenario]] = defaultdict(list)
     for scenario in group_rows_into_scenarios(measurements):

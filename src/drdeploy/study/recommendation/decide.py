@@ -87,6 +87,8 @@ def choose_cheapest_hosting(
         AnalysisError: No configuration has the rows that a simulation needs, or rows of different
             platforms or machines are mixed without ``allow_mixed``.
         UnknownPrice: No option can be priced, because each needs a price that ``sheet`` lacks.
+        InvalidInput: The requirements do not allow the region, or no patient arrives in the drawn
+            traffic.
     """
     require_allowed_region(inputs.required, inputs.assumptions.region)
     if not allow_mixed:

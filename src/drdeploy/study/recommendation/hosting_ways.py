@@ -79,7 +79,8 @@ class HostingWay:
     def is_serverless(self) -> bool:
         """Whether the way is a serverless endpoint.
 
-        A serverless endpoint offers no VPC, no GPU, and no volume that your own key can encrypt.
+        A serverless endpoint offers no VPC, no network isolation, no GPU, and no volume that your
+        own key can encrypt.
         """
         return self.name == "serverless"
 

@@ -7,9 +7,10 @@ There are five ways to run such instances:
 - Scheduled: the endpoint exists only in the hours in which photographs arrive, and in short breaks
   between them. While the endpoint exists, it has the number of instances that the busiest hour of
   the week needs.
-- Asynchronous: requests wait in a queue; while the queue is empty, the endpoint has no instances.
-- Components: an inference component that gets no requests has no instance. The next call starts an
-  instance. Calls fail until this instance can answer.
+- Asynchronous: requests wait in a queue. When the queue has been empty for some minutes, the
+  endpoint has no instances.
+- Components: an inference component that has got no requests for some minutes has no instance. The
+  next call starts an instance. Calls fail until this instance can answer.
 - Batch: batch transform jobs run at equal intervals. Each job grades the photographs that have
   arrived since the previous job started.
 """
@@ -296,7 +297,8 @@ def _simulate_batch(load: InstanceLoad) -> SimulatedInstances:
     )
     many = "s" * (plan.instances > 1)
     hours = plan.interval_s / SECONDS_PER_HOUR
-    when = "one job" if arrivals.is_archive else f"a job every {ceil(hours)} hours"
+    each = "hour" if hours == 1 else f"{ceil(hours)} hours"
+    when = "one job" if arrivals.is_archive else f"a job every {each}"
     return SimulatedInstances(
         "batch",
         plan.instances,

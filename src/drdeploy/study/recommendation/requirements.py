@@ -123,7 +123,7 @@ class Requirements:
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """Values that are assumed, because they cannot be measured. The decision lists all of them.
+    """Values that are assumed, because they cannot be measured. The decision states most of them.
 
     Attributes:
         idle_s: The time after which the platform removes an idle container, in seconds; AWS does

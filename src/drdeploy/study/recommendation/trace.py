@@ -51,8 +51,9 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
 
     Raises:
         InvalidInput: The file cannot be read, or its columns or a value are not valid. The error is
-            also raised if a minute occurs twice, if only some times have a time zone, or if there
-            are fewer than two arrivals.
+            also raised if a minute occurs twice, if only some times have a time zone, if all
+            arrivals have the same time, or if there are too few arrivals, too many arrivals or too
+            many days.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -195,7 +196,9 @@ def _read_times_of_rows(
     place = columns.index(column)
     first: datetime | None = None
     offsets_s = array("d")
-    for line, row in enumerate((row for row in rows if row), start=2):
+    for line, row in enumerate(rows, start=2):
+        if not row:  # an empty line
+            continue
         where = f"{path}, line {line}"
         if len(offsets_s) >= MAX_ARRIVALS:
             raise _make_too_long_error(f"more than {MAX_ARRIVALS:,}", path)

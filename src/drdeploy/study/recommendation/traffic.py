@@ -275,7 +275,7 @@ def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
         may_wait_s: The time in seconds within which all results must arrive.
 
     Raises:
-        InvalidInput: There are fewer than two photographs, or the time is longer than a month.
+        InvalidInput: There are fewer than two photographs, or the time is 0 or longer than a month.
     """
     if photographs < 2 or not 0 < may_wait_s <= SECONDS_PER_MONTH:
         raise InvalidInput(

@@ -36,7 +36,7 @@ def format_usd(amount: float | None) -> str:
 
 
 def format_seconds(amount: float | None) -> str:
-    """Format a time like ``1.23 s`` or ``45.6 ms``; an infinite time becomes ``never``."""
+    """Format a time like ``1.23 s`` or ``45.6 ms``; None and infinity become ``never``."""
     if amount is None or amount == float("inf"):
         return "never"
     return (

@@ -1,10 +1,11 @@
 """Report a study's measurements as one page, with tables and pictures in separate files.
 
 - ``summaries`` computes the times, the cost and the number of rows of each scenario.
+- ``queues_and_jobs`` summarises asynchronous requests and Batch Transform jobs.
 - ``comparisons`` computes ratios between scenarios that differ in one dimension, with intervals.
 - ``findings`` writes sentences on the fastest and the cheapest configuration, and on cold starts.
 - ``caveats`` writes warnings about the measurements.
-- ``evidence`` calls the four modules above once, and holds all their results.
+- ``evidence`` calls the modules above once, and holds all their results.
 - ``scenario_picture`` draws every scenario's cost against its latency, for a report without a
   recommendation.
 - ``figures`` draws three kinds of pictures as SVG: box plots, the parts of the latency, and costs.

@@ -90,8 +90,8 @@ def compute_evidence(
     """Summarise, price and compare all measurements.
 
     Raises:
-        AnalysisError: The rows differ in platform, machine or isolation, and ``allow_mixed`` is
-            False.
+        AnalysisError: The rows differ in platform, machine or isolation, or the model of a trial
+            changed, and ``allow_mixed`` is False.
     """
     # In one table, rows of two machines would be compared as if they were rows of two
     # configurations.

@@ -87,8 +87,14 @@ def _write_finding_of_model(
 ) -> ModelFinding:
     ranking = _Ranking.rank_scenarios(summaries)
     if not ranking.warm and not ranking.cold:
-        nothing = (f"No invocation of {model} succeeded, so {model} has no results.",)
-        return ModelFinding(model, endpoint_kind, nothing, ())
+        # Rows of an open loop, or with an unknown kind of start, count, but are not ranked.
+        nothing = (
+            f"{model} has no warm or cold rows outside an open loop, so its configurations are not "
+            "ranked."
+            if any(summary.scenario.counted_row_count for summary in summaries)
+            else f"No invocation of {model} succeeded, so {model} has no results."
+        )
+        return ModelFinding(model, endpoint_kind, (nothing,), ())
     sentences = [
         ranking.write_sentence_on_cheapest(),
         ranking.write_sentence_on_fastest(),

@@ -40,7 +40,7 @@ OTHER = Key("start unknown", "v", INK)
 def make_scenario_opening(summaries: Sequence[ScenarioSummary]) -> Opening | None:
     """Return the picture at the top of a report without a recommendation.
 
-    The result is None if every cost is unknown.
+    The result is None if every cost is unknown, or if every scenario has a queue.
     """
     priced = [
         (summary, summary.cost)

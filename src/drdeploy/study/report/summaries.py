@@ -63,8 +63,8 @@ class Cost:
     Attributes:
         inference: The price per second times the total latency, as the study of 2023 defines it.
             For an asynchronous request, the latency in the container is used instead.
-        inference_container: The price per second times the latency in the container, which AWS
-            bills.
+        inference_container: The price per second times the latency in the container, which is what
+            AWS bills for a serverless endpoint.
         price: The price of a second, with its source.
     """
 

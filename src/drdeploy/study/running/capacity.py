@@ -9,9 +9,9 @@
    met the requirement. The upper limit is the lowest rate at which every run missed it. The search
    then tries rates between the limits, which brings the limits closer together.
 
-The search stops when the two limits differ by less than the required precision, or when the time is
-up. It also stops if the rates between the limits are already measured closely enough, and at each
-of them some runs meet the requirement while others miss it.
+The search stops when the two limits differ by less than the required precision, when the time is
+up, or after 24 rates. It also stops if the rates between the limits are already measured closely
+enough, and at each of them some runs meet the requirement while others miss it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class CapacitySearch:
     Attributes:
         p95_s: The latency that at most 5 of 100 requests may exceed.
         requests: The number of requests in one run.
-        runs: The number of runs at each rate; each run has its own random arrivals.
+        runs: The number of runs at a rate, unless its first run clearly meets or misses the
+            requirement. Each run has its own random arrivals.
         precision: The search narrows the highest rate down between a lower and an upper limit. It
             stops when the two limits differ by less than this share of the lower limit.
         time_limit_s: The search stops after this number of seconds.
@@ -96,7 +97,8 @@ class CapacitySearch:
 class FoundCapacity:
     """The result of a search.
 
-    :class:`~drdeploy.study.measurements.capacity.CapacityResult` explains the attributes.
+    :class:`~drdeploy.study.measurements.capacity.CapacityResult` explains the attributes. Here,
+    ``requests_at_once`` is that of all instances together, and is not rounded.
     """
 
     rate_per_s: float | None
@@ -142,7 +144,7 @@ class CapacityFinder:
         """Search for the highest rate that meets the requirement; return all measurements with it.
 
         Raises:
-            EndpointError: No request is answered.
+            EndpointError: The endpoint fails.
         """
         self._deadline = self.clock.monotonic() + self.search.time_limit_s
         self._measure_growing_concurrency()

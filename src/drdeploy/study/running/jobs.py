@@ -58,7 +58,7 @@ class ObservedJob:
         total_latency_s: The time from the creation of the job to its end.
         startup_s: The time from the creation of the job until its instances and containers were
             ready to work (``CreationTime`` to ``TransformStartTime``). SageMaker does not charge
-            this time. None if the instances were never ready.
+            this time.
         photograph_count: The number of photographs of the job.
         payload_bytes: The size of all photographs of the job.
         outcome: ``ok`` if each photograph was graded.
@@ -87,7 +87,8 @@ def run_missing_jobs(
     """Run and record a job for each missing sequence number, in order.
 
     Raises:
-        EndpointError: S3 refuses the photographs, or SageMaker refuses a job.
+        EndpointError: S3 refuses the photographs, SageMaker refuses a job, or a job ends before its
+            instances are ready.
     """
     with runner.store_photographs(scenario.photographs) as stored:
         for sequence in missing:
@@ -130,7 +131,11 @@ class JobRunner:
             self.batch.delete_folder(self._s3_folder_uri_of_job)
 
     def run_job(self, sequence: int, stored: _StoredPhotographs) -> ObservedJob:
-        """Run one job, and read its answers."""
+        """Run one job, and read its answers.
+
+        Raises:
+            EndpointError: SageMaker refuses the job, or it ends before its instances are ready.
+        """
         token = secrets.token_hex(4)
         job = BatchJob(
             name=f"{self.name[: JOB_NAME_CHARS - 9].rstrip('-')}-{token}",

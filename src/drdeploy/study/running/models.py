@@ -82,6 +82,7 @@ def find_or_build_artifacts(
 
     Raises:
         StudyError: An artifact is missing and cannot be built, or the folder of weights is missing.
+        ArtifactError: The study names a file that is not an artifact.
     """
     needed = {artifact_key_of_trial(trial): trial for trial in trials}
     return {

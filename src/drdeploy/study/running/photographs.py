@@ -97,8 +97,8 @@ def read_or_paint_photographs(
         names: How the rows name photographs. With None, they use a hash with the user's key.
 
     Raises:
-        StudyError: The folder holds no photograph that decodes and is small enough, or a photograph
-            cannot be read.
+        StudyError: The folder does not exist, or holds no photograph that decodes and is small
+            enough, or a photograph cannot be read.
     """
     names = names or PhotographNames.with_user_key()
     examples = path_of_shipped_file(EXAMPLE_PHOTOGRAPHS)

@@ -44,8 +44,8 @@ class ObservedInvocation:
     """One invocation, its sequence number in the scenario, and its outcome.
 
     Attributes:
-        total_latency_s: The time from sending the request to the answer; in an open loop, the
-            time from ``scheduled_at`` to the answer.
+        total_latency_s: The time from sending the request to the answer. If requests are sent on a
+            schedule, the time from ``scheduled_at`` to the answer or the result.
         requests_ahead: The number of asynchronous requests that had no result when this one was
             sent. None for a request that is not asynchronous.
     """
@@ -68,8 +68,8 @@ class TrialContext:
 
     Attributes:
         send: Sends one photograph to the trial's endpoint.
-        record: Stores an observed invocation as soon as it is answered. Except in an open loop,
-            this happens before the next request is sent.
+        record: Stores an observed invocation as soon as it is answered. Unless requests are sent on
+            a schedule, this happens before the next request is sent.
         photographs: The photographs in the order in which they are sent; after the last one, the
             first one is sent again.
         seed: The seed of arrival times.

@@ -107,7 +107,9 @@ def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Run
     Raises:
         StudyError: An artifact or the photographs are missing, or the folder holds rows that were
             measured under other conditions.
+        ArtifactError: The study names a file that is not an artifact.
         EndpointError: The local service or AWS does not answer.
+        DeploymentError: Terraform cannot create or delete a resource.
     """
     results, clock = options.results, Clock()
     with ExitStack() as stack:

@@ -43,8 +43,7 @@ class MitigationResult:
             starts. None if a cost is not known, or if the policy avoids no cold start.
         keep_warm_requests: The number of keep-warm requests in a month.
         is_deployable: Whether this project can set the policy up on AWS.
-        note: Why ``usd_per_avoided`` is None. Empty if it is not None, and for the policy
-            ``nothing``.
+        note: The unknown price of the policy, or that it avoids no cold start; empty for neither.
     """
 
     policy: str

@@ -190,7 +190,7 @@ def fit_policy_to_traffic(
 
 
 def compute_keep_warm_interval_s(idle_s: float) -> float:
-    """Return the time between two keep-warm requests in seconds, rounded to whole minutes.
+    """Return the seconds between two keep-warm requests, a whole number of minutes.
 
     A schedule on AWS cannot be finer than a minute.
 

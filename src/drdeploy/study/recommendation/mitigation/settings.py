@@ -1,9 +1,11 @@
 """Write an option as variables for the Terraform environment ``single-endpoint``.
 
+The variables of batch transform jobs are for ``drdeploy batch run`` instead.
+
 Three variables hold schedules:
 
 - ``provisioned_scaling`` holds provisioned concurrency that changes by the hour. It has one
-  schedule for each time of day at which the number of containers changes.
+  schedule for each hour of the day and each number of containers that begins at this hour.
 - ``keep_warm`` holds keep-warm requests. It has one schedule for all days on which the requests are
   sent in the same hours.
 - ``opening_hours`` holds opening hours. Each of its entries has two schedules, one that creates the
@@ -103,7 +105,7 @@ def _write_hours_as_cron_field(hours: Sequence[int]) -> str:
 
 
 def _make_scaling_schedules(containers_by_hour: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """Return a schedule for each hour at which the number of containers changes."""
+    """Return a schedule for each hour of the day and each number that begins at this hour."""
     days: dict[tuple[int, int], list[str]] = {}
     for at, containers in enumerate(containers_by_hour):
         # Index -1 is Sunday's last hour, which comes before Monday's first.

@@ -289,11 +289,12 @@ def choose_batch_plan(
 ) -> BatchPlan:
     """Choose how often batch transform jobs start, and on how many instances they run.
 
-    A plan is fast enough if every result comes within ``may_wait_s``. Of the plans that are fast
-    enough, the function returns the plan with the fewest instances. If several have equally few, it
-    returns the one with the fewest jobs. If no plan is fast enough, it returns the plan with the
-    most jobs and the most instances. If ``may_wait_s`` is None, the plan is one job a day on one
-    instance.
+    The function tries the intervals in :data:`BATCH_HOURS` with 1, 2, 4 and so on up to
+    :data:`MOST_BATCH_INSTANCES` instances. A plan is fast enough if every result comes within
+    ``may_wait_s``. Of the plans that are fast enough, the function returns the plan with the fewest
+    instances. If several have equally few, it returns the one with the fewest jobs. If no plan is
+    fast enough, it returns the plan with the most jobs and the most instances. If ``may_wait_s`` is
+    None, the plan is one job a day on one instance.
     """
     if may_wait_s is None:
         return BatchPlan(BATCH_HOURS[0] * float(SECONDS_PER_HOUR), 1)

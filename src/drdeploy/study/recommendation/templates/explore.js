@@ -149,7 +149,7 @@
       : `${grouped(wanted)} is rounded to ${grouped(used)} requests a month, the nearest simulated volume (${grid.volumes.map(grouped).join(", ")}).`;
     at("explore-winner").textContent = winner
       ? `Host ${winner.name}: ${usdText(winner.usd)} a month, p95 ${secondsText(winner.p95_s)}.`
-      : wrong ? "Give numbers above 0. An empty field means no limit." : "No option meets these requirements.";
+      : wrong ? "Give numbers above 0. Without a p95 or a budget, there is no limit." : "No option meets these requirements.";
     at("explore-form").dataset.winner = winner ? winner.name : "";
     draw(options, winner, p95_s, budget_usd);
     list(options, winner, p95_s, budget_usd);
