@@ -125,7 +125,7 @@ def quantize(
         out: The archive to write; None writes it beside ``artifact``, named after the precision.
         precision: ``int8``, ``bf16`` or ``fp16``.
         validation: A folder of labelled photographs to compare the two graders on. With None, the
-            comparison uses those of these photographs that were not used for calibration.
+            comparison uses the photographs of ``calibration`` that were not used for calibration.
         split: The split of ``validation`` to use; None means all photographs.
         images: How many photographs to calibrate on; at most half of those in ``calibration`` are
             used.
