@@ -1,5 +1,5 @@
 # Two commands: `make study` runs the main job, `make test` runs the tests.
-# Each does all of its own set-up in .venv; nothing else on the machine is touched.
+# Each does all of its own set-up in .venv and build; nothing is installed elsewhere on the machine.
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
 STUDY ?= quick
@@ -45,7 +45,8 @@ $(VENV)/.study: requirements/study.txt pyproject.toml | $(VENV)/.installer
 	$(call install,requirements/study.txt)
 	@touch $@
 
-# Scans infrastructure/; its pins of boto3 and others are no one else's, so it lives by itself.
+# Scans infrastructure/. It needs other versions of boto3 and other packages than .venv has, so it
+# has an environment of its own.
 # Where it cannot be had, its test says so, and the next `make test` tries again.
 CHECKOV := build/checkov
 $(CHECKOV)/.ready: requirements/checkov.txt | $(VENV)/.installer
@@ -55,8 +56,8 @@ $(CHECKOV)/.ready: requirements/checkov.txt | $(VENV)/.installer
 	  && touch $@
 
 # Clients of other people, which the tests point at the local service: each in an environment of
-# its own, because their pins are no one else's. Where one cannot be had, its test says so, and the
-# next `make test` tries again.
+# its own, because each needs other versions of the same packages. Where one cannot be had, its test
+# says so, and the next `make test` tries again.
 CLIENTS := build/clients
 CLIENT_NAMES := sagemaker-v2 sagemaker-v3 awscli aioboto3
 JAVASCRIPT_CLIENT := @aws-sdk/client-sagemaker@3.1142.0 @aws-sdk/client-sagemaker-runtime@3.1142.0

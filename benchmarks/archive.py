@@ -7,7 +7,7 @@ and ``memory``. Each part writes its own page of results. ``--only PART`` runs o
 
 - The command starts one Ray process for each core. With N cores, it grades photographs at least 0.9
   x N times as fast as one thread without Ray.
-- Memory at the end of a long run is within 10 % of the memory after a quarter of the photographs.
+- Memory at the end of a long run is at most 10 % more than after a quarter of the photographs.
 - Even if the command or a worker is killed at random times, each photograph gets exactly one row in
   the table.
 - Two Ray nodes with one processor each need at most 0.6 times as long as one node with one

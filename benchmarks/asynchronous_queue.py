@@ -70,8 +70,8 @@ The benchmark fills the queue of one asynchronous endpoint.  Its only instance r
 with the packaged MobileNet in int8, and processes two requests at a time.  The photographs have 320
 pixels on a side.  Some requests are meant to fail: one in twenty expires after 60 seconds in the
 queue, one in fifty names an input that does not exist, and one in fifty sends a file that is not a
-photograph.  The endpoint scales to zero, and from zero to one instance, with the policies of the
-Terraform module `asynchronous-endpoint`.
+photograph.  The endpoint scales to zero, and from zero to one instance, with policies like those of
+the Terraform module `asynchronous-endpoint`, but with cooldowns of one second.
 """
 
 ANSWERED, EXPIRED, ABSENT, REFUSED = "answered", "expired", "input is absent", "refused by model"

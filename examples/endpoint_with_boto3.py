@@ -7,7 +7,8 @@ MODEL is a model.tar.gz, for example src/drdeploy/grader/box/mobilenet-idrid-fp3
 PHOTOGRAPH is an image file, for example one in examples/photographs.
 
 The same calls work on AWS if you change two things: leave out ``endpoint_url`` and the dummy
-credentials, and name a role and a container image in ECR. For research use. Not a medical device.
+credentials, and name a bucket, a role and a container image in ECR of your own. For research use.
+Not a medical device.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ page ``docs/gradability.md``.
 The script also compares the limits with a learnt score. A logistic regression computes the score
 from the same measurements. The score estimates the probability that a flaw has changed the decision
 whether to refer the patient. To score photographs with one flaw, the regression is fitted on
-training photographs with the other seven flaws. For research use; not a medical device.
+training photographs without this flaw: those with the other seven flaws, and those with none. For
+research use; not a medical device.
 """
 
 from __future__ import annotations
@@ -80,10 +81,11 @@ grader refuses photographs beyond certain limits. These limits were chosen on ph
 dark, overexposed, blurred or noisy, or that show only half of an eye. For this page, a program
 added other flaws to {n} photographs from {sessions} sessions of the data set IDRiD (its test part),
 and so made spoilt copies. Each copy is saved as a JPEG of quality 92. The row "none" describes
-copies that were only saved in this way, so a little detail is lost in them, and more of them are
-flagged than of the original photographs. There are eight kinds of flaws, each in four strengths.
-For {referred} of the {n} original photographs, the grader's decision is to refer the eye. Brackets
-give 95 % intervals. The intervals take into account that photographs of the same session are alike.
+copies that were only saved in this way, here called unspoilt. A little detail is lost in them, and
+more of them are flagged than of the original photographs. There are eight kinds of flaws, each in
+four strengths. For {referred} of the {n} unspoilt photographs, the grader's decision is to refer
+the eye. Brackets give 95 % intervals. The intervals take into account that photographs of the same
+session are alike.
 
 - *Refused*: the grader answers that the photograph cannot be graded.
 
@@ -91,12 +93,12 @@ give 95 % intervals. The intervals take into account that photographs of the sam
   the grader was trained on.
 
 - *Decision changed*: the photograph is graded, and the decision whether to refer the eye differs
-  from the decision on the original photograph. The decision is made at the grader's
+  from the decision on the unspoilt photograph. The decision is made at the grader's
   high-sensitivity operating point for grade >= 2.
 
-- *Lost unnoticed*: for the original, the decision is to refer the eye. For the spoilt photograph,
-  it is not to refer, and the photograph is neither refused nor flagged. The table gives the share
-  among the photographs for whose original the decision is to refer.
+- *Lost unnoticed*: for the unspoilt photograph, the decision is to refer the eye. For the spoilt
+  photograph, it is not to refer, and the photograph is neither refused nor flagged. The table gives
+  the share among the photographs for whose unspoilt copy the decision is to refer.
 
 For research use. Not a medical device.
 """
@@ -111,8 +113,8 @@ SCORE = """
 Today, fixed limits decide which photographs the grader refuses. Could a score that is learnt from
 data choose better? The score is a logistic regression on the measurements to which the limits
 apply. It estimates the probability that a flaw has changed the decision. The regression was fitted
-on photographs of IDRiD's training part. A photograph with
-one flaw was scored by a regression that was fitted only on the other seven flaws.
+on photographs of IDRiD's training part. A photograph with one flaw was scored by a regression that
+was fitted without this flaw: on photographs with the other seven flaws, and on unspoilt ones.
 
 The limits let {coverage:.0%} of the spoilt photographs be graded. Among these, flagged or not, the
 share of changed decisions is {by_limits:.3f}. If the score decides instead, and as many
@@ -131,7 +133,7 @@ LIMITS = """
 - The flaws were made by a program. A real cataract, eyelid or reflection looks different, and often
   comes with other flaws.
 
-- Each decision on a spoilt photograph is compared with the decision on the original photograph, not
+- Each decision on a spoilt photograph is compared with the decision on the unspoilt photograph, not
   with the label. A decision that stays the same may therefore still be wrong.
 
 - All photographs come from one camera of one clinic.

@@ -103,7 +103,7 @@ def _arguments() -> argparse.Namespace:
         "--from-evidence",
         action="store_true",
         help="neither train nor predict: issue the verdict again from the stored predictions, and "
-        "write metrics.json, the card and the manifest of int8",
+        "write metrics.json, the card and both manifests",
     )
     return parser.parse_args()
 

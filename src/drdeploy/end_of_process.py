@@ -33,7 +33,10 @@ _children: set[subprocess.Popen[bytes]] = set()
 
 
 def make_temporary_folder(prefix: str) -> Path:
-    """Make a temporary folder. When the process ends, the folder is deleted if it still exists."""
+    """Make a temporary folder.
+
+    If the folder still exists, :func:`remove_everything_temporary` deletes it.
+    """
     with _changing:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
         _folders.add(folder)

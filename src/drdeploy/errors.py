@@ -204,7 +204,10 @@ class PayloadTooLarge(RequestRefused, http_status=413):
 
 
 class UnsupportedImage(RequestRefused, http_status=415):
-    """The body is not a JPEG, PNG or TIFF."""
+    """The body is not a JPEG, PNG or TIFF, or is of a variant that is not graded.
+
+    An example of such a variant is a file with several pictures.
+    """
 
 
 class UnreadableImage(RequestRefused, http_status=422):

@@ -119,7 +119,8 @@ class LoadTimes:
             model.
         load_s: Seconds for loading the model into the library.
         first_prediction_s: Seconds for classifying the first photograph, which is slower than later
-            ones.
+            ones. If :meth:`InferenceService.load` calls ``use_idle_cpus`` itself, the seconds of
+            this call are included.
     """
 
     import_runtime_s: float
@@ -193,6 +194,7 @@ class InferenceService:
 
         Raises:
             ArtifactError: The artifact does not exist or cannot be used.
+            InvalidInput: No runtime has this name, or a number of threads is below 1.
             ModelError: The runtime is missing or refuses the model, or a prediction fails.
         """
         started = time.perf_counter()

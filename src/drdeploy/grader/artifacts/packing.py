@@ -47,7 +47,7 @@ def pack_archive(model_path: Path, archive: Path, description: ModelDescription)
 
     Raises:
         ArtifactError: ``model_path`` is neither a SavedModel nor an ONNX file, or a file with its
-            weights is not in the same folder.
+            weights is missing, hidden or outside the folder of the model.
         ManifestError: A field is wrong.
     """
     model_format = detect_model_format(model_path)
@@ -143,8 +143,8 @@ def list_model_files_by_member_name(model_path: Path, model_format: ModelFormat)
 def _find_external_weights_file(model_path: Path, location: str) -> Path:
     """Find a file that holds weights of an ONNX file.
 
-    Only visible files in the folder of the ONNX file are accepted. The archive may be published, so
-    it must not contain any other file of the user's disk.
+    Only visible files in the folder of the ONNX file or its subfolders are accepted. The archive
+    may be published, so it must not contain any other file of the user's disk.
     """
     where = str(model_path)
     if not is_path_inside_folder(location) or any(

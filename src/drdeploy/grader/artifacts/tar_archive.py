@@ -155,8 +155,9 @@ def iterate_archive_members(
         with_folders: Whether the folders that the archive lists are yielded too.
 
     Raises:
-        ArtifactError: The file cannot be opened.
-        UnsafeArchive: A member is a link or device, leaves the folder or occurs twice, or the bytes
+        ArtifactError: The file cannot be opened, or is of another kind, for example a ZIP file.
+        UnsafeArchive: A member is a link, a device or a sparse file, leaves the folder, occurs
+            twice, or has a malformed header or name. Or there are too many members, or the bytes
             that are read exceed a limit.
         TruncatedArchive: The file ends too early, is damaged, or is not a gzip-compressed tar file.
     """

@@ -69,7 +69,7 @@ DropCause = Literal["missing", "unreadable", "grade", "duplicate", "group"]
 """Why a photograph is not used.
 
 The file may be missing, undecodable, without a grade, or a copy. Or photographs of the same group
-are in a split that training must not see.
+are in another split, from which this one must be kept apart.
 """
 
 
@@ -147,7 +147,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the contents, labels and order of the photographs."""
+        """SHA-256 of the contents, labels, groups and order of the photographs."""
         lines = (f"{one.sha256} {int(one.grade)} {one.group}\n" for one in self.photographs)
         return sha256_of_bytes("".join(lines).encode())
 
@@ -173,7 +173,7 @@ class Dataset:
         return replace(self, name=f"{self.name}/{name}", photographs=chosen)
 
     def select_training_part(self, *, apart_from: str | None = None) -> Dataset:
-        """Return the split ``train``, or the whole data set if there are no splits.
+        """Return the split ``train``, or the whole data set if it has no such split.
 
         Args:
             apart_from: A split that training must not see, usually ``test``. Photographs of a

@@ -145,8 +145,8 @@ def read_label_table(table: Path, form: LabelFormat = OWN_FORMAT) -> Listing:
 
     Raises:
         AmbiguousPhotograph: A name fits several photographs.
-        InvalidInput: The table lacks the column of photographs or of grades, or its columns of
-            grades contradict each other.
+        InvalidInput: The table lacks the column of photographs or of grades, its columns of grades
+            contradict each other, or its grades are not those of the ICDR scale.
     """
     opened = _read_labels_with_or_without_header(table)
     if opened is None:

@@ -11,9 +11,9 @@ Each step has its own file:
 5. ``photographs`` puts the steps together.
 
 Each frame becomes a JPEG or an uncompressed TIFF, which :mod:`drdeploy.grader.inference` grades
-like any other photograph. If a frame is a JPEG, its compressed pixels are not changed, and only
-comments and profiles are removed. A JPEG therefore gets the same grade whether it comes alone or
-inside a DICOM file.
+like any other photograph. If a frame is a colour JPEG with 8 bits and no colour profile must be
+applied, its compressed pixels are not changed, and only comments, profiles and EXIF blocks are
+removed. Such a JPEG gets the same grade whether it comes alone or inside a DICOM file.
 
 Pillow reads JPEG baseline, JPEG extended with 8 bits, JPEG lossless with 8 bits, and RLE. OpenJPEG
 (BSD-2-Clause) reads JPEG 2000 and HTJ2K. CharLS (BSD-3-Clause) reads JPEG-LS. GDCM (BSD-3-Clause)
@@ -21,6 +21,6 @@ reads JPEG extended and lossless beyond 8 bits. GDCM runs in a separate process,
 only one of these decoders that is not continuously tested with random input (fuzzed). The package
 pylibjpeg-libjpeg is not used, because it is under the GPL.
 
-This package needs the extra ``clinic``. No message quotes a value from the file, because values may
-identify the patient.
+This package needs the extra ``clinic``. Messages quote numbers, such as sizes, and names that the
+DICOM standard defines, but no other value from the file, because values may identify the patient.
 """

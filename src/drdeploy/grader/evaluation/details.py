@@ -168,7 +168,8 @@ def compute_evaluation_details(
 
     Raises:
         InvalidInput: The options ask for results by patient, for subgroups or for a second reader,
-            but the data set lacks this information.
+            but the data set lacks this information. Or a column for subgroups has too few or too
+            many values, or the prevalence cannot be estimated.
     """
     thresholds = None if clinical is None else clinical.grade_thresholds
     point = find_high_sensitivity_point(clinical, Grade.MODERATE)

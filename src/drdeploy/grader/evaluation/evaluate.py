@@ -71,8 +71,8 @@ def evaluate(
             agree.
         prevalence: Share of patients with grade 2 or worse where the grader will be used.
             Predictive values and adjusted probabilities are computed for this share. ``"estimate"``
-            means that the share is estimated from the probabilities. None means that the share
-            among the photographs is used.
+            means that the share is estimated from the probabilities. None takes the prevalence that
+            is stored in the artifact, or the share among the photographs if none is stored.
         seed: Seed of the bootstrap intervals.
         own_names: Name photographs by their file names, instead of by hashes.
 

@@ -118,7 +118,8 @@ class Detection:
         sensitivity: Share of the diseased eyes to which the grader gives this grade or a worse one.
         specificity: Share of the other eyes to which the grader gives a lower grade.
         prevalence: The assumed share of diseased photographs, from which the predictive values are
-            computed. None if there are no photographs.
+            computed. None if there are no photographs, or if it cannot be derived from a given
+            prevalence of grade 2 or worse, because no photograph has such a grade.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
         sensitivity_referring: Sensitivity over all photographs, if every ungradable photograph

@@ -195,11 +195,13 @@ def compute_roc_curve(
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The photographs for which a grader predicts about the same probability of disease.
+    """The photographs for which a grader predicts about the same probability of an event.
+
+    The event is, for example, that the eye is diseased, or that the grade is right.
 
     Attributes:
         probability: Mean of the predicted probabilities.
-        share: Share of these photographs that show the disease.
+        share: Share of these photographs for which the event came true.
     """
 
     probability: float
@@ -209,7 +211,7 @@ class ReliabilityBin:
 def compute_reliability_bins(
     probabilities: NDArray[np.floating], came_true: NDArray[np.bool_]
 ) -> tuple[ReliabilityBin, ...]:
-    """Compare predicted probabilities with the observed share of disease, in ten bins."""
+    """Compare predicted probabilities with how often the event came true, in ten bins."""
     bins = np.minimum((probabilities * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
     return tuple(
         ReliabilityBin(

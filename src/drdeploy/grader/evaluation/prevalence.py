@@ -115,7 +115,7 @@ def compute_weights_to_match_shares(
 
 
 def estimate_disease_shares(or_worse: Floats, before: DiseaseShares) -> DiseaseShares:
-    """Estimate how frequent each grade is, from probabilities alone (expectation-maximisation).
+    """Estimate the shares of disease from probabilities alone (expectation-maximisation).
 
     Args:
         or_worse: P(grade >= g) for each grade g, shape ``(n, 5)``, of at least one photograph.

@@ -4,7 +4,7 @@ Each step has one file:
 
 1. ``limits`` says how large a photograph may be.
 2. ``formats/`` reads the headers of JPEG, PNG and TIFF files, which may be hostile. The readers
-   decode no pixels, and drop comments, colour profiles and thumbnails.
+   decode no pixels, and drop comments, colour profiles and EXIF blocks.
 3. ``decode`` checks the header against the limits, and then decodes to upright 8-bit RGB.
 4. ``photograph`` decodes at the scale that a model needs, and finds the eye with ``field_of_view``.
 5. ``gradability`` says whether the photograph is good enough to be graded, and ``appearance`` says

@@ -102,7 +102,6 @@ def decode_image_of_header(
     """Decode a file whose header has already been checked; see :func:`decode_image`.
 
     Raises:
-        UnsupportedImage: The file is of a variant of its format that is not used for photographs.
         UnreadableImage: The file is truncated or damaged.
     """
     return np.asarray(decode_picture_of_header(header, min_side_px=min_side_px))
@@ -115,7 +114,6 @@ def decode_picture_of_header(header: ImageHeader, *, min_side_px: int | None = N
     take as long as scaling them down.
 
     Raises:
-        UnsupportedImage: The file is of a variant of its format that is not used for photographs.
         UnreadableImage: The file is truncated or damaged.
     """
     try:

@@ -3,11 +3,13 @@
 A network grades any picture, and grades a blurred eye as healthy. Therefore a photograph's light,
 sharpness, shape and colour are first measured and compared with the limits in the manifest.
 
-All measurements use the inner 0.9 of the eye's radius on a small copy in which the eye has a fixed
-size. The camera's resolution and the scale of decoding do not change the measurements. A fundus is
-orange, so a picture of another colour, or of no colour, is refused. There is one exception.
-Photographs that a filter has turned to an even grey are accepted, because the 2023 study that
-drdeploy follows used such photographs.
+Light, colour and sharpness are measured within the inner 0.9 of the eye's radius, on small copies
+in which the eye has a fixed size. The camera's resolution and the scale of decoding therefore
+hardly change them. The size and the shape of the eye are those of its box in the photograph.
+
+A fundus is orange, so a picture of another colour, or of no colour, is refused. There is one
+exception. Photographs that a filter has turned to an even grey are accepted, because the 2023 study
+that drdeploy follows used such photographs.
 """
 
 from __future__ import annotations
@@ -85,13 +87,15 @@ class PhotographQuality:
             disc.
         brightness: Mean of the brightest channel, 0 to 255.
         clipped_share: Share of the eye that is overexposed.
-        spread: Standard deviation of the brightness divided by its mean.
+        spread: Standard deviation of the mean of the three channels, divided by ``brightness``.
         saturation: Mean difference of the brightest and the darkest channel, divided by the
             brightness.
-        warm_share: Share of the eye's pixels in which red is stronger than green and blue.
+        warm_share: Share of the eye's pixels in which red is stronger than green, and green is at
+            least 0.8 times as strong as blue.
         redness: Share of red in the sum of all channels.
         hue_spread: Standard deviation of the ratio of green to red.
-        sharpness: Mean difference from a blurred copy, as a share of the brightness.
+        sharpness: Mean difference of the green channel from its blurred copy, divided by the mean
+            of the green channel. From each difference, one grey level is subtracted first.
     """
 
     eye_px: float

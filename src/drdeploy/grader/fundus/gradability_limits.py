@@ -21,27 +21,28 @@ class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             to a tenth: 22).
         max_clipped_share: Largest share of the eye that may be overexposed (0.04; a photograph made
             four times as bright: 0.89).
-        min_sharpness: Least mean difference from a blurred copy, as a share of the brightness, with
-            the eye scaled to 256 pixels. From each difference, one grey level is subtracted first,
-            because compression alone may cause it (0.0012; a photograph blurred with sigma 8 at 512
-            pixels: 0.0007; the same, saved as a JPEG of quality 70: 0.0009).
-        max_sharpness: Largest mean difference from a blurred copy, beyond which the picture is
-            noise (0.040; noise: 0.18).
+        min_sharpness: Least mean difference of the green channel from its blurred copy, divided by
+            the mean of the green channel, with the eye scaled to 256 pixels. From each difference,
+            one grey level is subtracted first, because compression alone may cause it (0.0012; a
+            photograph blurred with sigma 8 at 512 pixels: 0.0007; the same, saved as a JPEG of
+            quality 70: 0.0009).
+        max_sharpness: Largest mean difference, measured like ``min_sharpness``, beyond which the
+            picture is noise (0.040; noise: 0.18).
         min_lit_share: Least share of the eye that is not dark (0.98; half an eye, cut off along a
             diagonal: 0.68).
         min_roundness: Least ratio of the sides of the eye's box (0.83; half an eye: 0.60).
         max_stray_share: Largest share of the corners around the disc that may be lit, if there is
             a dark surround (0.00; a flower before a dark background: 0.11).
-        min_warm_share: Least share of the eye's pixels in which red is stronger than green and blue
-            (0.98).
+        min_warm_share: Least share of the eye's pixels in which red is stronger than green, and
+            green is at least 0.8 times as strong as blue (0.98).
         unframed_min_redness: Least share of red in the sum of all channels, for a picture without a
             dark surround, where only the colour distinguishes an eye (0.48; a cat: 0.45).
         unframed_max_hue_spread: Largest standard deviation of the ratio of green to red, for a
             picture without a dark surround (0.10; a cat: 0.16).
-        unframed_max_spread: Largest standard deviation of the brightness divided by its mean, for a
-            picture without a dark surround (0.21; a cat: 0.26).
-        unframed_max_sharpness: Largest mean difference from a blurred copy, for a picture without a
-            dark surround (0.029; parts of a picture of a cat: up to 0.058).
+        unframed_max_spread: Largest standard deviation of the mean of the three channels, divided
+            by the mean brightness, for a picture without a dark surround (0.21; a cat: 0.26).
+        unframed_max_sharpness: Largest mean difference, measured like ``min_sharpness``, for a
+            picture without a dark surround (0.029; parts of a picture of a cat: up to 0.058).
     """
 
     min_eye_px: int = 160

@@ -67,7 +67,8 @@ def build_and_export_model(
     Raises:
         InvalidInput: The architecture is unknown, or the file of weights is missing or belongs to
             another architecture.
-        ModelError: An exported model differs from its network by more than 1e-4 in probability.
+        ModelError: An exported model differs from its network by more than 1e-4 in probability, or
+            the weights for ImageNet cannot be downloaded.
     """
     built = build_network_with_weights(find_architecture(architecture), weights, seed=seed)
     return export_network_as_archives(built, out_dir, formats=formats)

@@ -3,9 +3,9 @@
 ``drdeploy study`` can compare the cost of a small model with that of a large one. The grades of the
 large model do not matter, so its weights may be random. The large model takes 80 MB, which is too
 much for the package, so it is built on the user's machine. TensorFlow is too large to download for
-building only one model. Therefore this module needs just NumPy and ``onnx``. It writes the same
-network and weights as ``model export vgg19 --format onnx``. The network is configuration E of
-Simonyan and Zisserman (ICLR 2015) with the study's last layers.
+building only one model. Therefore this module needs only ``onnx`` and the packages of a server. It
+writes the same network and weights as ``model export vgg19 --format onnx``. The network is
+configuration E of Simonyan and Zisserman (ICLR 2015) with the study's last layers.
 """
 
 from __future__ import annotations

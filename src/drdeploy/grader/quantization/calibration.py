@@ -48,7 +48,7 @@ class OwnDecisions:
         temperature: The number by which the quantized model's logits must be divided; 1 changes
             nothing.
         cross_fitted: The predictions, each calibrated with a temperature that was chosen on other
-            photographs.
+            photographs. If there are too few photographs for this, the predictions are unchanged.
         flags: Which photographs each operating point flags, see :func:`flag_at_operating_points`.
             Each photograph is judged by a temperature and a threshold that were chosen on other
             photographs, if there are enough photographs for this.

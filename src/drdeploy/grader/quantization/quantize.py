@@ -121,13 +121,14 @@ def quantize(
     Args:
         artifact: A ``model.tar.gz`` that holds an ONNX model in fp32.
         calibration: A folder of labelled photographs, on which the ranges of activations are
-            measured.
+            measured. If the folder has a split ``train``, only this split is used.
         out: The archive to write; None writes it beside ``artifact``, named after the precision.
         precision: ``int8``, ``bf16`` or ``fp16``.
         validation: A folder of labelled photographs to compare the two graders on. With None, the
             comparison uses the photographs of ``calibration`` that were not used for calibration.
         split: The split of ``validation`` to use; None means all photographs.
-        images: How many photographs to calibrate on, at most half of ``calibration``.
+        images: How many photographs to calibrate on; at most half of those in ``calibration`` are
+            used.
         margin: Largest acceptable loss in each measure.
         seed: Seed of the choice of photographs and of the bootstrap.
         force: Write the archive even if it is refused. The manifest records the refusal.
@@ -136,6 +137,7 @@ def quantize(
 
     Raises:
         InvalidInput: The artifact is not ONNX in fp32, or a folder has no usable photograph.
+        ArtifactError: The artifact cannot be used.
         ModelError: ONNX Runtime cannot rewrite or run the model.
         MissingExtra: The extra ``study`` is not installed.
     """

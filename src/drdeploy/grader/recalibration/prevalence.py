@@ -98,7 +98,8 @@ def set_prevalence(
 
     Raises:
         InvalidInput: The prevalence is not between 0 and 1, the artifact does not say how frequent
-            the grades were during calibration, or there are too few photographs.
+            the grades were during calibration, there are too few photographs, or the grader was
+            trained on one of them.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """

@@ -35,8 +35,9 @@ API_VERSION = 17
 """The requested version of the table of functions. A newer library also offers this version; an
 older library returns no table."""
 
-# ONNX Runtime also returns each error; if it printed the error, the line would break the
-# server's log of JSON.
+# FATAL_ONLY: ONNX Runtime returns each error. If it also printed the error, the line would break
+# the server's log of JSON.
+#
 # Values of enumerations in the header: OrtLoggingLevel, ExecutionMode, GraphOptimizationLevel,
 # OrtAllocatorType and OrtMemType.
 FATAL_ONLY = 4

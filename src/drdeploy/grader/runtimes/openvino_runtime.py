@@ -76,7 +76,7 @@ def choose_compile_options(threads: int, precision: Precision) -> dict[str, obje
 def _describe_port(port: ov.ConstOutput) -> Tensor:
     shape = port.get_partial_shape()
     sides = () if shape.rank.is_dynamic else tuple(map(_length_of_side, shape))
-    # OpenVINO may know a tensor by several names; the first is the same in every run.
+    # OpenVINO may know a tensor by several names. The first in alphabetical order is used.
     name = min(port.get_names(), default="")
     return Tensor(name, sides, port.element_type.to_dtype().name)
 

@@ -201,7 +201,7 @@ def _round_threshold_down(threshold: float) -> float:
 
 
 def make_rate_of_estimate(estimate: Estimate) -> Rate:
-    """Return an estimate as it is written into a manifest, rounded to four digits.
+    """Return an estimate as it is written into a manifest, rounded to four decimals.
 
     The limits are NaN if the estimate has no interval.
     """
@@ -213,7 +213,7 @@ def make_rate_of_estimate(estimate: Estimate) -> Rate:
 def evaluate_cross_fitted_choices(out_of_fold: GradedSet, folds: Sequence[Fold]) -> dict[str, Any]:
     """Evaluate each fold with the temperature and thresholds chosen on the other folds.
 
-    The predictions may be calibrated or not; the result is the same.
+    The predictions may be calibrated or not; apart from rounding, the result is the same.
 
     Returns:
         A dictionary for JSON with kappa, the calibration error and the operating points, each with

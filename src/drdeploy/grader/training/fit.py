@@ -278,7 +278,10 @@ class _Trainer:
 
 
 def learning_rate_at_step(done: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """Return the learning rate after ``done`` steps: a linear rise, then a fall along a cosine."""
+    """Return the learning rate after ``done`` steps: a linear rise, then a fall along a cosine.
+
+    If the recipe has a ``head_learning_rate``, the first ``head_epochs`` epochs have this rate.
+    """
     warm, total = recipe.warm_up_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
     if recipe.head_learning_rate:
         head = recipe.head_epochs * steps_per_epoch

@@ -161,7 +161,8 @@ def train_grader(
         on_epoch: Function that is called with the network's name and history after every epoch.
 
     Raises:
-        InvalidInput: The folder belongs to a run with other settings.
+        InvalidInput: The folder belongs to a run with other settings, or the photographs cannot be
+            split into this number of folds.
         RequestRefused: A photograph cannot be decoded.
         ModelError: An exported model gives different answers from its network.
     """

@@ -9,8 +9,8 @@ crash, or decode more than the limits allow.  Every reader follows these rules:
 - A reader reports size, format and orientation before a single pixel is decoded.
 - A reader refuses a file that two programs could read differently. Otherwise, the decoder could
   find another size than the one that was checked.
-- A reader gives the decoder a copy of the file without comments, colour profiles, thumbnails and
-  EXIF blocks. These parts have caused the worst faults of decoders.
+- A reader gives the decoder a copy of the file without comments, colour profiles and EXIF
+  blocks. These parts have caused the worst faults of decoders.
 
 Only the pixels are decoded by Pillow and its libraries.  The server limits the memory (``limits``)
 and the time (a timeout for each request) of decoding.

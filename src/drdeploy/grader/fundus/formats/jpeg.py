@@ -117,7 +117,7 @@ def remove_jpeg_metadata(data: bytes) -> bytes:
     The compressed pixels stay as they are.
 
     Raises:
-        UnreadableImage: The file ends too early.
+        UnreadableImage: The file ends too early, or has too many segments or scans.
     """
     segments, _ = _read_segments(data)
     kept = [

@@ -29,7 +29,8 @@ def read_png_header(data: bytes) -> ImageHeader:
     """Read the header of a PNG.
 
     Raises:
-        UnreadableImage: The file ends too early, does not start with IHDR, or has a wrong checksum.
+        UnreadableImage: The file ends too early, does not start with IHDR, has a wrong checksum, or
+            has too many chunks.
         UnsupportedImage: The file holds more than one picture.
     """
     kept = [SIGNATURE]
