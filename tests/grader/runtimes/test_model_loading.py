@@ -206,7 +206,7 @@ def test_a_damaged_model_is_refused_with_the_reason(tmp_path, model_format, runt
 
 
 def test_a_format_that_the_runtime_does_not_read_names_the_one_that_does(pets):
-    with pytest.raises(ModelLoadFailed, match="Use onnxruntime"):
+    with pytest.raises(ModelLoadFailed, match="Choose the runtime onnxruntime"):
         load_model_in_runtime(pets(), runtime="tensorflow")
 
 

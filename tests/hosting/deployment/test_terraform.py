@@ -168,7 +168,7 @@ def test_opentofu_alone_is_refused_by_its_name(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("printed", "reason"),
-    [('{"terraform_version": "1.5.7"}', "1.5.7 is too old"), ("no json", "does not report")],
+    [('{"terraform_version": "1.5.7"}', "1.5.7 is too old"), ("no json", "names no version")],
 )
 def test_an_old_terraform_is_refused(tmp_path, printed, reason):
     program = tmp_path / "terraform"

@@ -94,8 +94,10 @@ def test_a_model_measured_only_in_an_open_loop_is_not_said_to_have_failed(quick_
     )
     assert model_finding.findings == ()
     assert model_finding.sentences == (
-        "vgg19 has no warm or cold rows outside an open loop, so its configurations are not "
-        "ranked.",
+        (
+            "vgg19 has no warm or cold rows outside an open loop, so its configurations are not "
+            "ranked."
+        ),
     )
 
 
