@@ -47,7 +47,18 @@ INVOCATIONS = "/invocations"
 
 
 class Gateway:
-    """Answers requests with the handlers of one worker process."""
+    """Answers requests with the handlers of one worker process.
+
+    Args:
+        handlers: The handlers, with the limits on what a client may cost.
+        log: The log of the worker.
+        clock: A clock that measures durations, in seconds.
+        stop_worker: A function that stops the worker, called if its threads are stuck.
+
+    Attributes:
+        clock: The clock.
+        budgets: The limits on what a client may cost.
+    """
 
     def __init__(
         self,
