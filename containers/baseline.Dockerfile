@@ -1,6 +1,7 @@
 # drdeploy:baseline: a first attempt, like the 2023 study's first image. It is built in one stage on
 # Debian, and everything stays inside: build tools, NGINX, the complete TensorFlow, package lists
-# and pip's cache. It serves in the same way as the other images, which are compared with it.
+# and pip's cache. Its server is the same as in two-step and reduced. All other images are compared
+# with it.
 #
 #   drdeploy image build baseline
 #   docker build -f containers/baseline.Dockerfile -t drdeploy:baseline .

@@ -25,7 +25,8 @@ RUN python3 -m pip install --quiet --progress-bar off --root-user-action ignore 
       --target /build/site --report /build/report.json -r /build/requirements.txt \
  && python3 /build/record_wheels.py /build/report.json /build/wheels.sha256
 # Remove the files that prediction never opens: TensorRT's provider, the tools for training and
-# conversion, and headers.
+# conversion, ONNX Runtime's C library (the runtime `cuda` uses the Python extension), headers and
+# static libraries.
 RUN cd /build/site \
  && rm -rf bin onnxruntime/tools onnxruntime/transformers onnxruntime/quantization \
       onnxruntime/capi/libonnxruntime_providers_tensorrt.so \

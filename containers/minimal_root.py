@@ -60,7 +60,7 @@ NUMPY_EDITS = (
         "def matrix_power(a, n): from numpy import linalg; return linalg.matrix_power(a, n)\n",
     ),
 )
-"""For each changed file of NumPy: the file, the old text and the new text."""
+"""For each edit of NumPy's source: the file, the old text and the new text."""
 
 NUMPY_LATER = (
     *("_arraypad_impl", "_arraysetops_impl", "_nanfunctions_impl", "_npyio_impl"),
@@ -256,7 +256,7 @@ def _copy_licences(site: Path, of_debian: list[Path], root: Path) -> None:
     """Copy the licences of all Python distributions and Debian packages to ``usr/share/licenses``.
 
     Each distribution and each package gets a subfolder. A few distributions, such as ONNX Runtime
-    and this project, keep their licence beside their code. These licences are not copied.
+    and this project, keep their licence beside their code. Such a licence is copied with the code.
     """
     licences = root / "usr/share/licenses"
     for metadata in site.glob("*.dist-info"):

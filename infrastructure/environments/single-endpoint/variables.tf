@@ -30,13 +30,13 @@ variable "bucket_name" {
 }
 
 variable "force_destroy" {
-  description = "Whether `terraform destroy` also deletes the contents of the bucket and the repositories: archives, container images and captured requests. With false, `terraform destroy` stops if there are any."
+  description = "Whether `terraform destroy` also deletes the contents of the buckets and the repositories: archives, container images, captured requests, and the inputs and results of asynchronous endpoints. With false, `terraform destroy` stops if there are any."
   type        = bool
   default     = false
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the key that encrypts the bucket, the repositories, logs, alarm messages, the instances' volumes and captured requests (modules/encryption-key makes such a key). With null, AWS's services use their own keys. The key of a repository cannot be changed later."
+  description = "ARN of the key that encrypts the buckets, the repositories, logs, alarm messages, the instances' volumes and captured requests (modules/encryption-key makes such a key). With null, AWS's services use their own keys. The key of a repository cannot be changed later."
   type        = string
   default     = null
 }
@@ -48,7 +48,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "capture_retention_days" {
-  description = "Number of days for which captured requests are kept in the deployment's bucket. Captured requests are photographs of patients. With null, they are kept forever."
+  description = "Number of days for which captured requests are kept in the deployment's bucket, and inputs, results and failures in the buckets of asynchronous endpoints. They are photographs and grades of patients. With null, they are kept forever."
   type        = number
   default     = 30
 }
@@ -84,7 +84,7 @@ variable "log_retention_days" {
 }
 
 variable "create_alarms" {
-  description = "Whether the endpoint gets alarms for latency, errors and setup time; an alarm costs about 0.10 USD a month."
+  description = "Whether a serverless or real-time endpoint gets alarms for latency and errors, and a serverless endpoint also for setup time; an alarm costs about 0.10 USD a month. An asynchronous endpoint always has alarms of its own."
   type        = bool
   default     = false
 }

@@ -24,6 +24,6 @@ output "models" {
 }
 
 output "endpoints" {
-  description = "endpoint_name, endpoint_arn, configuration_name, model_name and kind of each endpoint, by key."
+  description = "By key: endpoint_name, endpoint_arn, configuration_name, model_name and kind of each endpoint. An asynchronous endpoint also has inputs_uri, results_uri, failures_uri and topic_arns; other endpoints have null."
   value       = module.deployment.endpoints
 }

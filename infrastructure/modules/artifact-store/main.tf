@@ -70,8 +70,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
-  # Captured requests are photographs of patients. The bucket keeps old versions, so the first rule
-  # only hides the photographs, and the second deletes them.
+  # Captured requests are photographs of patients. The bucket keeps old versions, so `expiration`
+  # only hides the photographs, and `noncurrent_version_expiration` deletes them.
   dynamic "rule" {
     for_each = var.capture_retention_days == null ? [] : [var.capture_retention_days]
 

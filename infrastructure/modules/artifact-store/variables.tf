@@ -9,7 +9,7 @@ variable "bucket_name" {
 }
 
 variable "force_destroy" {
-  description = "Whether `terraform destroy` also deletes the archives in the bucket."
+  description = "Whether `terraform destroy` deletes the bucket even if it is not empty."
   type        = bool
   default     = false
 }
@@ -37,7 +37,7 @@ variable "capture_prefix" {
 }
 
 variable "capture_retention_days" {
-  description = "How many days captured requests are kept. S3 deletes them at most two days later. With null, they are kept forever."
+  description = "How many days captured requests are kept. S3 counts whole days and hides an object before it deletes it, so the deletion comes one to three days later. With null, they are kept forever."
   type        = number
   default     = 30
 

@@ -115,7 +115,7 @@ variable "include_responses" {
 }
 
 variable "retention_days" {
-  description = "How long inputs, results and failures are kept, in days; null keeps them forever."
+  description = "How long inputs, results and failures are kept in the module's bucket, in days; null keeps them forever."
   type        = number
   default     = 30
 

@@ -1,10 +1,10 @@
 variable "name" {
-  description = "Name of the repository: lower-case letters, digits, hyphens and slashes."
+  description = "Name of the repository: lower-case letters, digits, hyphens, underscores and slashes."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z0-9]+([/_-][a-z0-9]+)*$", var.name)) && length(var.name) >= 2 && length(var.name) <= 256
-    error_message = "name must be 2 to 256 lower-case letters, digits, hyphens and slashes, not \"${var.name}\"."
+    error_message = "name must be 2 to 256 lower-case letters, digits, hyphens, underscores and slashes, not \"${var.name}\"."
   }
 }
 

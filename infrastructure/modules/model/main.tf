@@ -13,7 +13,7 @@ locals {
 }
 
 resource "aws_sagemaker_model" "this" {
-  #checkov:skip=CKV_AWS_370:Isolation is a choice (network_isolation); SageMaker offers it for real-time endpoints only
+  #checkov:skip=CKV_AWS_370:Isolation is a choice (network_isolation); serverless endpoints do not offer it
   name                     = "${var.name}-${local.identity}-${formatdate("YYMMDDhhmmss", plantimestamp())}"
   execution_role_arn       = var.execution_role_arn
   enable_network_isolation = var.network_isolation

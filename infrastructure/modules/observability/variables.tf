@@ -22,7 +22,7 @@ variable "endpoints" {
 }
 
 variable "create_alarms" {
-  description = "Whether every endpoint gets alarms; an alarm costs about 0.10 USD a month."
+  description = "Whether serverless and real-time endpoints get alarms; an alarm costs about 0.10 USD a month. Asynchronous endpoints have alarms of their own (modules/asynchronous-endpoint)."
   type        = bool
   default     = false
 }

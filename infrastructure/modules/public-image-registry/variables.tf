@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z0-9]+([/_-][a-z0-9]+)*$", var.name)) && length(var.name) >= 2 && length(var.name) <= 205
-    error_message = "name must be 2 to 205 lower-case letters, digits, hyphens and slashes, not \"${var.name}\"."
+    error_message = "name must be 2 to 205 lower-case letters, digits, hyphens, underscores and slashes, not \"${var.name}\"."
   }
 }
 

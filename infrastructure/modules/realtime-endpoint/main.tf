@@ -155,8 +155,8 @@ resource "aws_sagemaker_endpoint" "this" {
     content {
       blue_green_update_policy {
         termination_wait_in_seconds = var.guardrails.termination_wait_s
-        # SageMaker rolls a deployment back after this time. Four hours are longer than all steps
-        # and waits that the variables allow.
+        # SageMaker rolls a deployment back after this time, four hours. With linear traffic, the
+        # variables allow longer waits: (100 / step_percent - 1) * wait_s.
         maximum_execution_timeout_in_seconds = 14400
 
         traffic_routing_configuration {

@@ -104,7 +104,7 @@ variable "autoscaling" {
 }
 
 variable "guardrails" {
-  description = "How traffic moves to the instances of a new configuration (blue/green): all-at-once, canary or linear. step_percent is the share that a step moves, and wait_s the time between steps. Old instances are kept for termination_wait_s. If more than max_error_percent of the requests end in a 5XX, or if the mean latency exceeds max_latency_ms, the old instances get the traffic back."
+  description = "How traffic moves to the instances of a new configuration (blue/green): all-at-once, canary or linear. step_percent is the share that a step moves, and wait_s the time between steps; a deployment that takes more than four hours is rolled back. Old instances are kept for termination_wait_s. If more than max_error_percent of the requests end in a 5XX, or if the mean latency exceeds max_latency_ms, the old instances get the traffic back."
   type = object({
     traffic            = optional(string, "all-at-once")
     step_percent       = optional(number, 10)

@@ -213,12 +213,12 @@ def check_conformance(
         image: Name and tag of an image that the engine holds, or its id.
         artifact: A ``model.tar.gz`` that the image can load.
         photograph: A photograph that the image can grade; a synthetic photograph if None.
-        memory_mb: Memory limit of each container.
-        cpus: CPU limit of each container.
+        memory_mb: Memory limit of each container, MiB.
+        cpus: CPU limit of each container, in vCPUs.
         only: Ids of the clauses to check; all clauses are checked if empty.
         hosting: The kinds of hosting for which the image is checked; all kinds if empty.
         contract: The time and size limits of the contract.
-        engine: The container engine; None means the engine that answers on this machine.
+        engine: The container engine; None means the one that Docker's command line would use.
         begin: Called with each clause before it is checked.
         end: Called with the finding on each clause after the clause is checked.
 

@@ -50,7 +50,8 @@ class Kill:
     """How a container reacted when one of its processes was killed.
 
     Attributes:
-        killed: The name of the killed process; None if the container has only one process.
+        killed: The name of the killed process; None if the container has only one process, or if no
+            process could be killed.
         recovered_s: Seconds until a photograph was answered again; None if no photograph was
             answered.
         trouble: Why no process could be killed; empty if one was killed.

@@ -1,8 +1,8 @@
 """Check that after SIGTERM the server finishes its requests, accepts no new ones, and ends.
 
-A container is stopped twice. At the first stop, the server is working on photographs. The container
-is then started again. At the second stop, the server is still receiving a photograph: the
-photograph's last byte is sent after the signal.
+A container is stopped in two ways. At the first kind of stop, the server is working on photographs.
+The container is then started again. At the second kind, the server is still receiving a photograph:
+the photograph's last byte is sent after the signal.
 """
 
 from __future__ import annotations

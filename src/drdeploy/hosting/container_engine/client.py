@@ -74,6 +74,10 @@ class ContainerEngine:
         connection: The connection to the engine. It uses the low-level client of the Docker SDK,
             because the high-level client inspects a container after every call, which would slow
             down a cold start.
+
+    Attributes:
+        location: The address of the engine, and where the address comes from.
+        host: The address of the engine alone.
     """
 
     def __init__(self, connection: EngineConnection) -> None:

@@ -110,7 +110,11 @@ class RunningContainer:
 
     @property
     def url_of_published_port(self) -> str:
-        """The base URL of the server in the container, without a trailing slash."""
+        """The base URL of the server in the container, without a trailing slash.
+
+        Raises:
+            EngineError: The container publishes no port, or its port is reached only through SSH.
+        """
         if self.host_port is None:
             raise EngineError("The container publishes no port", where=self.id[:12])
         if self.tunnel is not None:

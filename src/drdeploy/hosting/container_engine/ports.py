@@ -20,7 +20,7 @@ def find_free_port(rng: random.Random | None = None) -> int:
     """Return a free loopback port.
 
     Raises:
-        OSError: No port is free.
+        OSError: None of the 200 ports that were tried is free.
     """
     for port in (rng or random.SystemRandom()).sample(PORTS, 200):
         with socket.socket() as probe:

@@ -6,7 +6,8 @@ A deployment takes the following steps, each in its own module:
    AWS's own tools.
 
 2. ``variables`` writes down the models and endpoints as Terraform variables. ``architectures``
-   refuses an image that is built for another processor than the endpoint's.
+   refuses an image that is built for another processor than the endpoint's, and ``gpu_images`` an
+   image that needs a GPU or a driver that the endpoint's host lacks.
 
 3. ``workspace`` is the folder that keeps the variables, the plan and Terraform's state.
 

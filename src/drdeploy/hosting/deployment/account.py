@@ -102,6 +102,7 @@ class AwsAccount:
 
         Raises:
             EndpointError: There are no credentials, or AWS refuses the credentials.
+            InvalidInput: No region is known for AWS.
         """
         with translate_aws_errors("check the AWS credentials", self.endpoint_url or "AWS"):
             return str(self.boto3_client("sts").get_caller_identity()["Account"])

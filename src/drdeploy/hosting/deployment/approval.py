@@ -23,7 +23,7 @@ class EndpointCost:
         hourly_usd: The price of an hour, which is paid even if no requests arrive. It is 0 for a
             serverless endpoint without provisioned concurrency.
         busy_second_usd: The price of a second that the endpoint spends on a request; None if the
-            endpoint is paid by the hour.
+            endpoint is paid only by the hour.
         source: The publisher and the date of the price.
         scales_to_zero: Whether the endpoint may scale down to no instances. It costs nothing while
             it has no instances.

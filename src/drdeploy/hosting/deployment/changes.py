@@ -55,7 +55,7 @@ class PlannedChanges:
     Attributes:
         changes: The changes in Terraform's order, without the resources that do not change.
         configurations: Every endpoint configuration that exists after the plan is applied, by the
-            endpoint's key in the Terraform variables. If the deployment has only one endpoint, the
+            endpoint's key in the Terraform variables. In the environment ``single-endpoint``, the
             key is ``endpoint``.
         fewest_instances: For each endpoint that scales, the lowest number of instances (or the
             lowest provisioned concurrency) that scaling allows, by the endpoint's key.

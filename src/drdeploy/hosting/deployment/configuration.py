@@ -63,6 +63,8 @@ def prepare_terraform_folder(
         TerraformUnavailable: Terraform is not installed or is too old, or HashiCorp's AWS provider
             cannot be installed.
         TerraformFailed: Terraform refuses the configuration.
+        InvalidInput: drdeploy was installed without its Terraform files.
+        DeploymentError: The Terraform files cannot be copied, for example because the disk is full.
     """
     check_terraform_version()
     configuration = _copy_terraform_files(environment, workspace)

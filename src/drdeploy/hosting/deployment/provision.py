@@ -9,7 +9,8 @@ approves it.
 An interrupted deployment is not rolled back. The variables are written before Terraform plans, and
 Terraform's state records what exists. Repeating the interrupted command continues the deployment,
 and sends no file twice. Deleting an interrupted deployment deletes everything that was created.
-Every error message names the resources that exist, because they may cost money.
+After the first checks, every error message names the resources that exist, because they may cost
+money.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ image.
 HOSTED_TYPES = frozenset({
     *(ENDPOINT, ENDPOINT_CONFIGURATION, MODEL),
 })  # fmt: skip
-"""The types of resources that :meth:`Provisioner.delete_models_and_endpoints` deletes. All other
-resources stay for the next run.
+"""The types of resources without which :meth:`Provisioner.delete_models_and_endpoints` has nothing
+to delete.
 """
 
 
@@ -133,12 +134,19 @@ class Provisioner:
 
         Raises:
             InvalidInput: A container image is built for another processor than its endpoint has, or
-                needs a GPU or a driver that the endpoint's host lacks.
+                needs a GPU or a driver that the endpoint's host lacks. Or the user names another
+                encryption key than before.
             PlanDeclined: The user did not approve a plan, so it was not applied.
             TerraformFailed: A resource could not be created; the message names the resources that
                 exist.
             PushFailed: The registry refuses an image.
-            UploadFailed: The bucket refuses an archive.
+            UploadFailed: The bucket no longer exists.
+            ArtifactError: An archive is not a valid ``model.tar.gz``.
+            EngineError: The container engine does not have an image.
+            UnknownPrice: The price sheet lacks a price, and ``accept_unknown_prices`` is false.
+            LeftBehind: An orphaned bucket or repository of an earlier deployment is not empty.
+            DeploymentError: Endpoints are in service, but the bucket or the repository is gone.
+            EndpointError: AWS refuses the credentials or a request, or does not answer.
             EndpointFailed: An endpoint has the status ``Failed``; the message says why.
             EndpointTimeout: An endpoint was not in service in time.
         """
@@ -193,6 +201,9 @@ class Provisioner:
 
     def delete_models_and_endpoints(self) -> bool:
         """Delete every endpoint and model, but keep images and archives for the next run.
+
+        What belongs to an endpoint is deleted with it: its log group, its alarms, and the bucket of
+        an asynchronous endpoint. The deployment's bucket, repository and role stay.
 
         Returns:
             Whether there was an endpoint or a model to delete.

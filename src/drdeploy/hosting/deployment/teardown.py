@@ -75,6 +75,8 @@ def tear_down_deployment(
 
     Raises:
         TerraformFailed: A resource cannot be deleted.  The workspace stays for another try.
+        DeploymentError: An archive, another object or an image was not deleted.
+        EndpointError: AWS refuses to list or to delete what the bucket and the repository hold.
         LeftBehind: AWS still lists a resource after the deletion. Or the bucket holds objects that
             drdeploy did not upload, and ``others`` is false. The message names the resources or
             objects.

@@ -158,6 +158,7 @@ class TerraformWorkspace:
     """The folder of a deployment, with methods to read and write its files.
 
     Attributes:
+        folder: The folder itself.
         record_file: The file that says where the deployment is: on AWS or on a local service, and
             in which region (``deployment.json``).
         variables: The file with the values of Terraform's variables.

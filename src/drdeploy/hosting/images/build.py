@@ -152,7 +152,8 @@ def build_image(
         network: The network that the steps of the build may use; ``host``, the default, is the
             network of this machine.
         log: Called with each line of the build's output.
-        bases: The locked base images to choose from; by default, those in ``bases.toml``.
+        bases: The locked base images, of which the first is used; by default, those in
+            ``bases.toml``.
         require_locked_base: Whether to refuse a base image that is a placeholder, or that has no
             digest in the lock file.
 

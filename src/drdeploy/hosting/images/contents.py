@@ -56,7 +56,14 @@ class ImagePart:
 
 @dataclass(frozen=True)
 class SharedLibrary:
-    """A shared library of an image: its path, the package that owns it, and its sizes."""
+    """A shared library of an image.
+
+    Attributes:
+        path: The path of the library in the image.
+        owner: The name of the package that owns the library.
+        size_bytes: The size of the file.
+        compressed_bytes: The bytes that the file takes in the compressed tar file.
+    """
 
     path: str
     owner: str

@@ -34,6 +34,9 @@ class LayerCache:
     The folder may be deleted at any time. A file that cannot be read counts as missing. Writing a
     value may fail, for example on a full disk; the value is then not cached, and no error is
     raised.
+
+    Args:
+        folder: The folder; None means the one that :func:`find_layer_cache_folder` returns.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

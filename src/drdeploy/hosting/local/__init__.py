@@ -4,7 +4,7 @@
 ...     client = boto3.client("sagemaker", endpoint_url=service.url)
 
 ``http_server`` reads each request, and ``api.router`` finds out which AWS service the request is
-for. SageMaker's operations on models, endpoint configurations and endpoints go to
+for. SageMaker's operations on models, endpoints, inference components and transform jobs go to
 ``api.control_plane``. ``api.request_validation`` checks requests against botocore's service model,
 and ``request_constraints`` checks rules that the service model cannot express. ``InvokeEndpoint``
 goes to ``api.invocations``, and ``InvokeEndpointAsync`` to ``api.asynchronous_invocations`` and

@@ -2,8 +2,10 @@
 
 The control plane (``CreateEndpoint`` and the like) refuses a request with the code
 ``ValidationException``, which the waiters of botocore and Terraform expect. The runtime
-(``InvokeEndpoint`` and the like) uses the code ``ValidationError``.  Errors of ``InvokeEndpoint``
-have the codes and statuses of botocore's ``sagemaker-runtime`` service model.
+(``InvokeEndpoint`` and the like) uses the code ``ValidationError``. Errors of ``InvokeEndpoint``
+have the codes and statuses of botocore's ``sagemaker-runtime`` service model, except in two cases.
+A throttled request gets ``ThrottlingException``, which this service model lacks, and a request with
+too long a body gets the status 413.
 """
 
 from __future__ import annotations

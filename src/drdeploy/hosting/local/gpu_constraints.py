@@ -31,7 +31,8 @@ def check_gpu_hosts_of_variants(
             variables of its image; empty if they are not known.
 
     Raises:
-        ApiError: A variant could not start; the message says why, and names hosts that would work.
+        ApiError: A variant could not start on AWS, and the message names hosts that would work; or
+            its instance type has a GPU.
     """
     variants: Iterable[Json] = (
         *config["ProductionVariants"],

@@ -102,7 +102,7 @@ def parse_body_length(text: str, base: int = 10) -> int:
     """Read a length that consists only of digits; ``int`` would also accept "-5".
 
     Raises:
-        MalformedHttp: The text has a character that is not a digit.
+        MalformedHttp: The text does not consist of 1 to 15 digits.
     """
     digits = r"[0-9]{1,15}" if base == 10 else r"[0-9A-Fa-f]{1,15}"
     if not re.fullmatch(digits, text):

@@ -46,7 +46,7 @@ SERVERLESS_MEMBERS = {"VariantName", "ModelName", "InitialVariantWeight", "Serve
 
 
 def check_model(request: Json) -> None:
-    """Refuse a model that is a pipeline or names no image."""
+    """Refuse a model with several containers or no image, or with unusable data or variables."""
     containers = request.get("Containers") or []
     if len(containers) > 1:
         execution = request.get("InferenceExecutionConfig") or {}

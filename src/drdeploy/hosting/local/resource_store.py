@@ -54,9 +54,18 @@ class StoredResource(Protocol):
 
 @dataclass(eq=False)
 class ResourceRecord:
-    """A model or an endpoint configuration, with the request that created it."""
+    """A model or an endpoint configuration.
 
-    kind: str  # as the API spells it in members' names, for example EndpointConfig
+    Attributes:
+        kind: The kind, as the API spells it in members' names, for example ``EndpointConfig``.
+        name: The name, in the spelling of the request that created the resource.
+        arn: The ARN of the resource.
+        created: When the resource was created.
+        tags: The values of the resource's tags, by key.
+        request: The request that created the resource.
+    """
+
+    kind: str
     name: str
     arn: str
     created: datetime
@@ -75,8 +84,8 @@ class ResourceStore(Generic[R]):
     """The resources of one kind by name; safe to use from several threads.
 
     Names are unique regardless of case, because ARNs on AWS are in lower case. A method that adds a
-    resource raises an :class:`ApiError` with AWS's message if the name exists already. A method
-    that finds a resource raises an :class:`ApiError` if the name does not exist.
+    resource raises an :class:`ApiError` with AWS's message if the name exists already. The methods
+    :meth:`find_or_raise` and :meth:`remove_resource` raise one if the name does not exist.
 
     Args:
         kind: The name of the kind in messages, for example ``endpoint configuration``.

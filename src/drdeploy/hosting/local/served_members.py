@@ -256,8 +256,9 @@ SERVED_MEMBERS: Mapping[str, Members] = {
     "SimulateCustomPolicy": _SIMULATION,
     "SimulatePrincipalPolicy": {**_SIMULATION, "PolicySourceArn": ANY},
 }
-"""The table of served members for each operation that sets up a model or an endpoint. The tables of
-all other operations are in ``served_operations``.
+"""The table of served members for each operation that sets up a model, an endpoint, a transform job
+or scaling, or that simulates IAM policies. The tables of all other operations are in
+``served_operations``.
 """
 
 

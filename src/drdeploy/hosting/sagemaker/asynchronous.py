@@ -242,7 +242,7 @@ class AsynchronousClient:
 
         Raises:
             EndpointTimeout: Neither a result nor a failure is in S3 after ``timeout_s`` seconds.
-            EndpointError: S3 refuses to list or to read the results.
+            EndpointError: S3 refuses to read the results.
         """
         deadline = self.clock.monotonic() + timeout_s
         while True:

@@ -5,8 +5,9 @@ here: g4dn, g5 and g6.
 
 The numbers come from two pages of AWS, which were read in June 2025 and agree: "Amazon EC2 instance
 types", and the pricing page of SageMaker AI. Within a family, the memory per vCPU is constant. The
-size in the name of an instance type says how many vCPUs the type has. ``large`` means 2, ``xlarge``
-means 4, and ``Nxlarge`` means 4 times N. The exceptions from these two rules are listed one by one.
+size in the name of an instance type says how many vCPUs the type has. ``medium`` means 1, ``large``
+2, ``xlarge`` 4, and ``Nxlarge`` 4 times N. The exceptions from these two rules are listed one by
+one.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def find_instance_resources(instance_type: str) -> InstanceResources:
 
     Raises:
         InvalidInput: SageMaker does not offer the instance type for endpoints, or this module has
-            no numbers for it, because it has accelerators.
+            no numbers for it, for example because it has accelerators.
     """
     if instance_type not in api_limits.read_instance_types():
         close = get_close_matches(instance_type, sorted(api_limits.read_instance_types()), n=3)

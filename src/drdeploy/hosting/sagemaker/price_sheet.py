@@ -90,7 +90,8 @@ class PriceSheet:
         """Read a price sheet from a TOML file, by default the packaged price sheet.
 
         Raises:
-            InvalidInput: The file is not TOML, or a field is unknown or missing.
+            InvalidInput: The file cannot be read or is not TOML, or a field is wrong, unknown or
+                missing.
         """
         source = path or _PACKAGED_SHEET
         try:

@@ -152,6 +152,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         predictions: The probabilities for each image; null for an image that cannot be graded.
         requestLatency: Seconds from the end of the request's headers to this answer.
         predictionLatency: Seconds that the model took.
+        results: The classification of each image; absent for a single image.
+        model: The model that answered.
+        timing: The seconds that the parts of the work took.
+        container: The container that answered.
+        notice: A sentence that says that the answer is for research use only.
     """
 
     predictions: list[list[float] | None]

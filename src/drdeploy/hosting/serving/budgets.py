@@ -36,7 +36,9 @@ pixels of 17 bytes each.
 
 BODIES_BYTES = 64 * MIB
 """Memory for the request bodies of all workers in a container: enough for a hundred usual
-photographs."""
+photographs. Each worker gets an equal share of it, but at least the memory for two of the largest
+bodies.
+"""
 
 STUCK_S = 30.0
 """A thread counts as stuck after this many seconds at the earliest. A client's request can cost up

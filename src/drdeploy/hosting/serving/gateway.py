@@ -47,7 +47,18 @@ INVOCATIONS = "/invocations"
 
 
 class Gateway:
-    """Answers requests with the handlers of one worker process."""
+    """Answers requests with the handlers of one worker process.
+
+    Args:
+        handlers: The handlers, with the limits on what a client may cost.
+        log: The log of the worker.
+        clock: A clock that measures durations, in seconds.
+        stop_worker: A function that stops the worker, called if its threads are stuck.
+
+    Attributes:
+        clock: The clock.
+        budgets: The limits on what a client may cost.
+    """
 
     def __init__(
         self,
@@ -206,7 +217,7 @@ class Gateway:
     def _count_and_log_invocation(self, request: Request, response: Response) -> None:
         """Count an answered invocation, and write its log line.
 
-        An invocation that was refused before a thread worked on it gets no log line.
+        An invocation that was refused before it got a place in a lane gets no log line.
         """
         duration_s = self.clock() - request.received_at
         self._handlers.counters.count_response(response.status, duration_s)

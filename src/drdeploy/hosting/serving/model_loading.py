@@ -52,6 +52,8 @@ def load_model_and_make_handlers(
     Raises:
         ArtifactError: The folder holds no model that can be used.
         ModelError: The runtime is missing or refuses the model, or a prediction fails.
+        InvalidInput: The settings ask for batches, but a worker handles one request at a time.
+        OSError: A file in the folder ``state_dir`` cannot be opened.
     """
     folder = Path(settings.state_dir)
     started = time.perf_counter()

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 MANIFEST_NAME = "manifest.json"
 SAVED_MODEL_NAME = "saved_model.pb"
 RUNTIMES: Mapping[str, RuntimeName] = {"saved_model": "tensorflow", "onnx": "onnxruntime"}
-"""The runtime of each format, if the settings choose none. A test compares these three names with
-those that the workers use."""
+"""The runtime of each format, if the settings choose none. A test compares this constant and the
+two names above with those that the workers use."""
 
 
 class _ManifestFormat(msgspec.Struct):

@@ -14,7 +14,9 @@ begins as base64 of an image, or as      one image (``encoded_text``)
 ``data:``
 anything else as ``image/*``, as         one image: if it is not an image, the decoder says why
 ``application/octet-stream`` or one of
-its synonyms, or without a type
+its synonyms, as a form of curl
+(``application/x-www-form-urlencoded``),
+or without a type
 =======================================  ======================================================
 """
 

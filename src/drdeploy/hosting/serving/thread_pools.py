@@ -103,7 +103,7 @@ class BoundedThreadPool:
         """Run work in a thread. Its places stay taken until the thread has finished.
 
         Raises:
-            Overloaded: No place is free.
+            Overloaded: Too few places are free.
             ProcessingTimeout: The work did not end in time.
         """
         self.refuse_if_no_free_places(places)

@@ -59,14 +59,22 @@ STATES: dict[str, AlarmState] = {
 }
 LOW_SAMPLES = 10
 """An alarm on a percentile p (between 0 and 1) is evaluated only if there are at least 10 / (1 - p)
-samples, or 10 / p samples if p is below 0.5. The setting ``evaluate`` of
-``EvaluateLowSampleCountPercentile`` turns this limit off.
+samples, or 10 / p samples if p is below 0.5. This limit holds only for an alarm with the setting
+``ignore`` of ``EvaluateLowSampleCountPercentile``.
 """
 
 
 @dataclass(frozen=True)
 class AlarmHistoryItem:
-    """One entry of an alarm's history, as ``DescribeAlarmHistory`` shows it."""
+    """One entry of an alarm's history.
+
+    Attributes:
+        alarm_name: The name of the alarm.
+        timestamp: When the entry was made.
+        kind: The ``HistoryItemType``, for example ``StateUpdate``.
+        summary: A sentence about what happened.
+        data: The details, as a JSON document.
+    """
 
     alarm_name: str
     timestamp: datetime

@@ -75,6 +75,11 @@ class StoredContent:
 
     A reader can read the content to its end, even if the object is overwritten or deleted
     meanwhile.
+
+    Args:
+        file: The file that holds the contents of many objects.
+        offset: The position of the content in the file in bytes, a multiple of ``BLOCK_BYTES``.
+        length: The length of the content in bytes.
     """
 
     # ``_place`` holds the offset and the length in one number. This saves memory, because there may

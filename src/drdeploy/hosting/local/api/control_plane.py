@@ -1,4 +1,7 @@
-"""The SageMaker control plane of one region: models, configurations, endpoints and tags."""
+"""The SageMaker control plane of one region.
+
+It holds models, endpoint configurations, endpoints, inference components, transform jobs and tags.
+"""
 
 from __future__ import annotations
 

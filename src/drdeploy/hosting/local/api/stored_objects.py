@@ -173,6 +173,8 @@ class ContentInFile:
 
     Attributes:
         contents: The file that holds the contents of all objects.
+        shared: The attributes that the object has in common with other objects.
+        metadata_pairs: The metadata of the object, as pairs of name and value.
     """
 
     contents: ClassVar[ContentFile]

@@ -29,6 +29,7 @@ class ScalingActivity:
             asked for.
         end_s: When the activity ended; None while it is in progress.
         not_scaled: Why the activity changed nothing; empty if it changed something.
+        id: The unique id of the activity.
     """
 
     resource_id: str

@@ -9,4 +9,6 @@ The work of a job is divided among these modules:
 4. ``instance_work`` sends the payloads to one instance, and writes the output of an object when the
    model has answered all payloads of the object.
 5. ``job`` starts the instances, shares the objects among them, and stops the instances.
+
+``settings`` chooses how a job packs and sends its records, for example the largest payload.
 """

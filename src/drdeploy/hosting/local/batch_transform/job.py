@@ -89,7 +89,13 @@ ALGORITHM_ERROR = "AlgorithmError: See job logs for more information"
 
 @dataclass(frozen=True)
 class TransformOrigin:
-    """The region and the transform job that an instance was started for."""
+    """The region and the transform job that an instance was started for.
+
+    Attributes:
+        region: The region.
+        job: The name of the job.
+        epoch_s: When the job was created, in seconds since 1970.
+    """
 
     region: str
     job: str

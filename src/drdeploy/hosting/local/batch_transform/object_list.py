@@ -47,7 +47,7 @@ class ObjectStorage(Protocol):
 
 
 class NoInput(Exception):
-    """A transform job has no input.
+    """A transform job has no input, or the bucket for its output does not exist.
 
     The message becomes part of the job's ``FailureReason``.
     """
@@ -57,7 +57,11 @@ class NoInput(Exception):
 class InputObject:
     """An input object of a transform job.
 
-    ``relative_key`` is the part of its key that comes after the prefix of the input.
+    Attributes:
+        number: The index of the object in the list of all input objects, from 0.
+        bucket: The bucket that holds the object.
+        key: The key of the object.
+        relative_key: The part of the key that comes after the prefix of the input.
     """
 
     number: int

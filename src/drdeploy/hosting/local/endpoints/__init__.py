@@ -10,9 +10,11 @@
 - ``real_time_pool`` keeps a fixed number of workers.
 - ``instance_group`` manages the instances that host inference components.
 - ``shadow_traffic`` copies requests to shadow variants.
-- ``pool`` holds definitions for both kinds of pools.
+- ``pool`` holds definitions that all kinds of pools share.
 - ``worker`` represents an instance that has answered GET /ping.
 - ``instance_client`` sends HTTP requests to one instance.
+- ``instance_logs`` copies the log lines of instances to CloudWatch Logs.
+- ``restart_loops`` finds servers whose workers keep failing because they may not write a file.
 - ``fleet`` sizes, starts, counts and stops all instances on this machine.
 - ``artifact_cache`` extracts model archives from S3, and keeps them while an endpoint serves them.
 - ``execution_role`` checks whether a model's role may pull its image and read its archive.

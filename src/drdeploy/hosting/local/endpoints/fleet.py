@@ -197,8 +197,8 @@ class InstanceFleet:
                 false, the start is broken off.
 
         Raises:
-            StartFailed: The instance ended, ran out of memory, or was not ready in time. The failed
-                instance has been stopped and removed.
+            StartFailed: The instance did not start, or it ended, ran out of memory, or was not
+                ready in time. It has been stopped and removed. Or the service is stopping.
         """
         spec = InstanceSpec(
             name=f"{self._name}-{next(self._numbers)}",

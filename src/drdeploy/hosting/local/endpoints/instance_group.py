@@ -69,7 +69,14 @@ class CopyRequirements:
 
 @dataclass(eq=False)
 class HostingInstance:
-    """One instance of a group, and the copies on it."""
+    """One instance of a group, and the copies on it.
+
+    Attributes:
+        resources: The vCPUs and the memory of the instance.
+        idle_since: When the instance last lost a copy, or was started; in seconds of the group's
+            monotonic clock.
+        copies: The resources that each copy on the instance has reserved.
+    """
 
     resources: InstanceResources
     idle_since: float

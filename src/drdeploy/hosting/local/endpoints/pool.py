@@ -14,7 +14,7 @@ class ConcurrencyLimitReached(Exception):
 
 
 class WorkerNotReady(Exception):
-    """No worker became ready within the time that a request may wait."""
+    """No worker became ready while the request waited, or the variant has no model."""
 
 
 @dataclass(frozen=True)

@@ -89,14 +89,16 @@ class RealTimePool:
             raise failures[0]
 
     def lease_worker(self, wait_s: float, *, most: int | None = None) -> WorkerLease:
-        """Reserve the worker with the fewest requests in progress.
+        """Reserve the worker with the fewest requests in progress, or a random one.
+
+        The routing strategy of the variant decides which of the two.
 
         Args:
             wait_s: Seconds to wait for a worker.
             most: The most requests that a worker may process at a time; None means any number.
 
         Raises:
-            WorkerNotReady: No worker is ready, and none became ready within ``wait_s``.
+            WorkerNotReady: No worker became ready within ``wait_s``, or all have ``most`` requests.
         """
         with self._changed:
             self._replace_dead_and_surplus()

@@ -259,7 +259,7 @@ class ServerlessPool:
         with self._lock:
             self._starts.remove(start)
             # A claimed worker serves its request even if the endpoint was deleted meanwhile;
-            # release() then stops it.
+            # return_worker() then stops it.
             is_unwanted = self._is_closed and not start.is_claimed
             if start.is_claimed:
                 self._busy.add(worker)

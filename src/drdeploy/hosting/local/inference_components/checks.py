@@ -22,7 +22,10 @@ def hosts_components(config: Json) -> bool:
 
 
 def check_config_for_components(config: Json) -> None:
-    """Refuse an endpoint configuration that mixes variants with and without a model."""
+    """Refuse an endpoint configuration that mixes variants with and without a model.
+
+    Members that do not fit the kind of the variants are refused, too.
+    """
     variants = config["ProductionVariants"]
     if not hosts_components(config):
         _refuse_members_for_components(config)
@@ -97,7 +100,7 @@ def _check_managed_scaling(variant: Json) -> None:
 
 
 def check_component_specification(specification: Json) -> None:
-    """Refuse a specification of an inference component whose members contradict each other."""
+    """Refuse a specification whose members contradict each other, or that lacks a member."""
     named = [member for member in ("ModelName", "Container") if specification.get(member)]
     if len(named) != 1:
         raise make_validation_error(

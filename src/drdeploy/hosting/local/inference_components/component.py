@@ -100,8 +100,8 @@ class InferenceComponent:
         """Begin to start or stop copies, until ``count`` copies are running.
 
         Raises:
-            ApiError: Another change is in progress, or ``count`` is more than the local service can
-                run.
+            ApiError: The status of the component is not ``InService``, or ``count`` is more than
+                the local service runs.
         """
         check_instance_count("CopyCount", count)
         with self._lock:
@@ -117,7 +117,7 @@ class InferenceComponent:
             count: The number of copies of the new deployment.
 
         Raises:
-            ApiError: Another change is in progress.
+            ApiError: The status of the component is not ``InService``.
         """
         with self._lock:
             self._begin_update()
@@ -127,7 +127,7 @@ class InferenceComponent:
         """Begin to stop all copies, and call ``forget`` when they have stopped.
 
         Raises:
-            ApiError: A change is in progress.
+            ApiError: The component is being created or changed.
         """
         with self._lock:
             if self.status == "Deleting":

@@ -19,7 +19,7 @@ only root may do. A container has no network in three cases:
 
 - The model asks for network isolation.
 - The image has the label ``NETWORK_LABEL``, like the images of this project, and the service runs
-  as root.
+  as root on the machine of the container engine.
 - Other users share the machine. They could otherwise reach the container's port.
 
 All other containers are on a network that belongs to their endpoint and leads to the outside, as on
@@ -73,8 +73,8 @@ if TYPE_CHECKING:
 NETWORK_LABEL = "org.drdeploy.network"
 """The label of an image that needs no network.
 
-The value of the label is ``none``. If the service runs as root, the containers of an image with
-this label have no network.
+The value of the label is ``none``. If the service runs as root on the machine of the container
+engine, the containers of an image with this label have no network.
 """
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 
@@ -173,11 +173,12 @@ class ContainerBackend:
         return parse_image_variables(config.get("Env"))
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
-        """Return the image's id and a network for its instances; pull the image if it is missing.
+        """Return the image's id and a network for its instances.
 
-        An image that is missing in the local registry is looked up in the engine, first by its full
-        name, and then by its name without the registry. A model that names an image in ECR can
-        therefore run a local image such as ``drdeploy:lean``.
+        An image that has a name in ECR is pulled from the local registry. If the registry lacks it,
+        and the name has no digest, the image is looked up in the engine: first by its full name,
+        and then by the part of the name after the last slash. A model that names an image in ECR
+        can therefore run a local image such as ``drdeploy:lean``.
         """
         image_id = self._pull_image(image) or self._find_image_id(image)
         config = self._engine.image_config(image_id).get("Config") or {}

@@ -51,7 +51,8 @@ class PinnedImage:
 
     Attributes:
         name: A name that always means this image, even if a tag is moved.
-        network: The name of the network of the instances; ``none`` if they have no network.
+        network: The name of the network of the instances; ``none`` if they have no network, and
+            empty if they are processes that use the network of this machine.
         is_own: Whether the image starts this project's server. If so, the service checks that the
             archive of the model has a manifest or a SavedModel. For any other server, the content
             of the archive is not checked.
@@ -97,7 +98,8 @@ class ResourceUse:
         age_s: Seconds since the instance was started.
         cpu_s: Seconds of CPU time since the instance was started.
         memory_share: The memory in use as a share of the limit, or None if it is not known.
-        disk_share: The used share of the disk that holds the model.
+        disk_share: The used share of the disk that holds the model, or the files that a process
+            writes.
     """
 
     age_s: float

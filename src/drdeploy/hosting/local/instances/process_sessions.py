@@ -24,7 +24,7 @@ REPEAT_S = 0.01
 
 
 def kill_session(session: int, folder: Path) -> None:
-    """Kill every process of a session, and wait until they are dead.
+    """Kill every process of a session, and wait at most ``KILL_WAIT_S`` until they are dead.
 
     Args:
         session: The process id of the session's leader, which may have ended already.

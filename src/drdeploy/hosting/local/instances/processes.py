@@ -85,8 +85,9 @@ IMAGE_VARIABLES = {
     "MALLOC_TRIM_THRESHOLD_": "134217728",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""The variables that ``containers/*.Dockerfile`` set for speed. Processes get the same variables,
-so that the latencies of processes and containers can be compared.
+"""The variables that the images of this project set for speed, except ``baseline`` and
+``two-step``. Processes get the same variables, so that the latencies of processes and containers
+can be compared.
 """
 
 ENTER = f"""
@@ -249,7 +250,15 @@ class ProcessBackend:
 
 @dataclass(eq=False)
 class ProcessInstance:
-    """A server process in its own session and, if possible, in its own control group."""
+    """A server process in its own session and, if possible, in its own control group.
+
+    Attributes:
+        name: The name that the specification gives to the instance.
+        process: The main process of the server.
+        memory_mb: The memory limit that the specification states, MiB.
+        scratch: The folder with the instance's socket, log and temporary files.
+        group: The control group that limits the process, or None if it has no limits.
+    """
 
     name: str
     process: subprocess.Popen[bytes]

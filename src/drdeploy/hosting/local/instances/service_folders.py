@@ -1,7 +1,8 @@
 """Make the folder of each local service, and clean up after services that were killed.
 
-A service that stops removes everything that it made. A killed service (SIGKILL, power failure)
-leaves processes, containers, control groups and files behind, which the next service removes. Each
+A service that stops removes everything that it made, except for asynchronous requests that wait for
+a later service. A killed service (SIGKILL, power failure) leaves processes, containers, control
+groups and files behind, which the next service removes. Each
 service has a folder below ``DRDEPLOY_LOCAL_HOME``, by default ``drdeploy-local-UID`` in the
 temporary folder. The file ``service.json`` in the folder of a service holds the port, the process
 id and the start time of the process. The start time is needed because a process id may be reused.
@@ -156,14 +157,14 @@ def find_service(port: int) -> ServiceRecord | None:
 
 
 def remove_stale_services(clear: Callable[[str], None]) -> tuple[str, ...]:
-    """Remove what ended services have left behind: processes, containers, networks and files.
+    """Remove what killed services have left behind: processes, containers, networks and files.
 
     Args:
-        clear: A function that takes the name of an ended service, and removes its containers and
-            networks.
+        clear: A function that takes the name of a killed service, and removes its control groups,
+            containers and networks.
 
     Returns:
-        The names of the ended services.
+        The names of the killed services.
     """
     stale = [
         (record, folder)

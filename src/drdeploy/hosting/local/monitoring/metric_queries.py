@@ -240,7 +240,7 @@ def read_time_range(request: Mapping[str, Any], period_s: int) -> TimeRange:
     If the period is shorter than a minute, the start is rounded down to a multiple of the period.
 
     Raises:
-        MonitoringError: The range ends before it begins.
+        MonitoringError: The range does not end after its start.
     """
     start, end = (to_epoch_s(request[name]) for name in ("StartTime", "EndTime"))
     if start >= end:

@@ -5,7 +5,8 @@ schema in braces, ``{AWS/SageMaker,EndpointName,VariantName}``. A search with a 
 metrics with exactly this namespace and these dimensions. After the schema come terms, connected by
 ``AND``, ``OR``, ``NOT`` and parentheses. Two terms side by side must both match. A term in
 quotation marks must equal a whole name or value. Without quotation marks, each word of the term
-must match a word of a name or value, regardless of case.
+must match a word of one name or value, regardless of case. A term may begin with ``MetricName=``,
+``Namespace=`` or the name of a dimension and ``=``. It is then compared with this value only.
 """
 
 from __future__ import annotations

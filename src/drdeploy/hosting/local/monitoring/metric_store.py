@@ -97,7 +97,7 @@ class MetricStore:
     """The metrics of one region; safe to use from several threads.
 
     Attributes:
-        version: A number that each call of :meth:`put_metric_data` increases.
+        version: A number that each successful call of :meth:`put_metric_data` increases.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,8 @@ class MetricStore:
 
         Raises:
             MonitoringError: A datum has no value, has more than one of ``Value``, ``Values`` and
-                ``StatisticValues``, or has a value that is not a number.
+                ``StatisticValues``, has a value that is not a number, or has more or fewer
+                ``Counts`` than ``Values``.
         """
         read = [_parse_metric_datum(datum, number) for number, datum in enumerate(data, 1)]
         with self._lock:

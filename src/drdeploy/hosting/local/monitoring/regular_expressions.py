@@ -30,7 +30,7 @@ _State = tuple[int, int]
 
 
 class ExpressionRefused(ValueError):
-    """CloudWatch Logs does not support the regular expression; the message says why."""
+    """The regular expression is not supported; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ def compile_expression(text: str) -> RegularExpression:
     """Compile a regular expression of CloudWatch Logs.
 
     Raises:
-        ExpressionRefused: The expression has parentheses, or cannot be read.
+        ExpressionRefused: The expression has parentheses or more than ``POSITIONS_MAX`` characters,
+            or cannot be read.
     """
     bars = [-1, *_find_alternation_bars(text), len(text)]
     parts = [text[before + 1 : after] for before, after in pairwise(bars)]

@@ -1,8 +1,9 @@
 """Compute CloudWatch's statistics of the samples of one period.
 
 Source: CloudWatch user guide, "CloudWatch statistics definitions". A percentage of the samples is
-rounded up to a whole number of samples. For example, p95 of n samples is the sample with the rank
-ceil(0.95 n), and tm95 is the mean of the samples up to this rank. This follows from the guide,
+rounded up to a whole number of samples, and rounded down if it is a lower bound. For example, p95
+of n samples is the sample with the rank ceil(0.95 n), and tm95 is the mean of the samples up to
+this rank. This follows from the guide,
 which calls p99 the largest value that is left when the highest 1 % are ignored. If a period has
 many samples, CloudWatch keeps them only in rounded form. Its percentiles are then close to those of
 this module, but not always equal.

@@ -13,8 +13,9 @@ The routes and their numbers are those of the OCI distribution specification 1.1
     GET         /v2/NAME/tags/list                    end-8   list the tags
     GET         /v2/NAME/blobs/uploads/UPLOAD         end-13  how much has arrived?
 
-The routes that delete content are not served, because images are deleted through ECR's API. The
-route that lists an image's referrers (end-12) is not served either.
+``DELETE`` of an upload, which the API of Docker's registry defines, cancels the upload. The routes
+that delete content are not served, because images are deleted through ECR's API. The route that
+lists an image's referrers (end-12) is not served either.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ class ClassicSupervision:
             The exit status: 0 if all requests in flight were finished, else 1.
 
         Raises:
-            ServerError: NGINX or Gunicorn ended by itself.
+            ServerError: NGINX is not installed, or NGINX or Gunicorn ended by itself.
+            InvalidInput: No socket can be made in the state folder.
         """
         nginx = find_nginx()
         socket_path = self._folder / "gunicorn.sock"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from drdeploy.hosting.serving.lean.worker_cells import make_worker_cells
 
 CLOSED = 2**31
-"""The count of a worker that accepts no connections, because it starts, stops, or has ended."""
+"""The count of a worker that accepts no connections, because it starts, stops, has ended, or has no
+file descriptors left.
+"""
 
 
 class ConnectionCounts:

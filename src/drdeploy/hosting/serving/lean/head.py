@@ -1,11 +1,12 @@
 """Read the request line and the header fields of a request (RFC 9112, sections 2 to 6).
 
 Some invalid requests are read differently by different servers, which attackers can use. The parser
-therefore refuses invalid lines, white space before a colon, folded lines, repeated fields, and two
-declarations of the body's length. The parser accepts two deviations from the standard form, because
-RFC 9112 allows servers to accept them, and NGINX does. A line may end with LF alone, and several
-spaces may separate the parts of the request line. Both profiles of the server, lean and classic,
-accept these two deviations, so both profiles answer such requests in the same way.
+therefore refuses invalid lines, white space before a colon, folded lines, a second field of a kind
+that may occur only once, and two declarations of the body's length. The parser accepts two
+deviations from the standard form, because RFC 9112 allows servers to accept them, and NGINX does. A
+line may end with LF alone, and several spaces may separate the parts of the request line. Both
+profiles of the server, lean and classic, accept these two deviations, so both profiles answer such
+requests in the same way.
 """
 
 from __future__ import annotations

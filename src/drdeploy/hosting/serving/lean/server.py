@@ -36,7 +36,7 @@ class OpenConnection(Protocol):
         """Close the connection as soon as no request is left to answer."""
 
     def close_idle_connection(self) -> None:
-        """Close a connection that has not sent a request."""
+        """Close a connection that has no request at the moment."""
 
     def close_at_once(self) -> None:
         """Close the connection at once."""
@@ -48,6 +48,8 @@ class LeanServer:
     Attributes:
         gateway: The gateway that answers the requests.
         budgets: The limits on what a client may cost.
+        log: The log of the worker.
+        loop: The event loop on which the server runs.
         connections: The open connections; each connection adds itself.
         idle: The connections that have no request at the moment. The one that has been idle longest
             comes first.

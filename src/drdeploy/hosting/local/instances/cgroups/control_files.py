@@ -78,7 +78,7 @@ def remove_group(folder: Path) -> None:
     """Kill the processes in a group, and remove the group.
 
     The kernel removes a group only after the group's last process has ended, which takes a moment.
-    The removal is repeated until it succeeds.
+    The removal is repeated until it succeeds, for at most ``REMOVAL_S`` seconds.
     """
     deadline = time.monotonic() + REMOVAL_S
     while folder.is_dir():

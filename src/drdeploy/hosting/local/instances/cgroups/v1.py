@@ -33,7 +33,8 @@ class GroupsV1:
 
         Args:
             name: The name of the group's folder.
-            memory_mb: The hard memory limit, MiB; the group gets no swap.
+            memory_mb: The hard memory limit, MiB. The group also gets no swap, if the kernel can
+                limit swap.
             cpus: The CPU limit, in seconds of CPU time per second, or None.
 
         Raises:
