@@ -197,5 +197,5 @@ def test_a_file_of_measurements_that_is_too_large_is_refused_and_not_read(
 def test_facts_that_are_nested_without_end_are_refused(quick_rows, results_of):
     folder = results_of(quick_rows)
     (folder / ENVIRONMENT_FILE).write_text("[" * 100_000)
-    with pytest.raises(AnalysisError, match="not valid JSON"):
+    with pytest.raises(AnalysisError, match="cannot be read as JSON"):
         load_results_folder(folder)

@@ -345,7 +345,7 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
                 raise MalformedHttp(
                     "A chunk of the body is longer than the size that the chunk states"
                 )
-        for _ in range(TRAILERS_MAX):
+        for _ in range(TRAILERS_MAX + 1):  # and the empty line after them
             if not self._read_framing_line().strip():
                 return body
         raise MalformedHttp(f"The body has more than {TRAILERS_MAX} trailer fields")
