@@ -64,7 +64,7 @@ MOST_FOR_OTHERS = 0.03
 SEED = 18
 KILLED_AFTER_S = (0.5, 15.0)
 MOST_ATTEMPTS = 4
-_DONE = re.compile(r"([\d,]+) of [\d,]+ photographs are graded")
+_DONE = re.compile(r"photographs graded: ([\d,]+) of ")
 
 INTRODUCTION = """
 The command `drdeploy archive grade` grades links to the example photographs, JPEG files of 512 x
