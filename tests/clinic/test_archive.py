@@ -79,7 +79,7 @@ def test_an_archive_that_does_not_answer_is_an_error_and_the_results_are_written
          "--stow", "http://127.0.0.1:9/dicom-web"],
     )  # fmt: skip
     assert isinstance(sent.exception, ClinicError)
-    assert "cannot be reached" in str(sent.exception)
+    assert "The exchange with the archive failed" in str(sent.exception)
     assert len([*(tmp_path / "sr").iterdir()]) == 1
 
 

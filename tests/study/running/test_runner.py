@@ -233,7 +233,7 @@ def test_measurements_that_do_not_count_are_a_problem_and_are_measured_by_the_ne
         later = runner_for(plan, journal, run_id="r2").measure_missing_rows()
         rows = journal.read_rows()
     assert f"2 of 5 measurements do not count (2 {outcome})" in now.problems[trial.id]
-    assert "Run the same command again to repeat these measurements" in str(
+    assert "Run the same command again to repeat what does not count" in str(
         listener.errors[trial.id]
     )
     assert (now.finished, later.finished, later.problems) == ((), (trial.id,), {})
