@@ -103,7 +103,8 @@ HEAD = """\
 This page shows how `drdeploy recommend` decides in five cases: a clinic, a city, a country, a
 hospital that requires a VPC, and an archive. Each case is decided twice: with the rows that the
 2023 study published (SageMaker, us-east-1), and with this project's own rows. All latencies are
-used as they were measured. The prices are those that `drdeploy prices show` prints.
+used as they were measured. The prices are those that `drdeploy prices show` prints, except where a
+decision says that it assumes prices.
 
 Among the options that meet the requirements, the cheapest wins. Costs that differ by at most 5 %,
 or by at most 1 USD a month, count as equal. Among options of equal cost, the one that is simplest

@@ -65,8 +65,8 @@ def grade(
         typer.Argument(
             help=(
                 "A folder with JPEG, PNG, TIFF or DICOM files, an s3:// prefix, or a SageMaker "
-                "manifest. A manifest ends in .manifest or .json, and lies on this machine or "
-                "in S3."
+                "manifest. The name of a manifest ends in .manifest or .json; the file may be on "
+                "this machine or in S3."
             )
         ),
     ],
@@ -135,8 +135,9 @@ def grade(
 ) -> None:
     """Grade all photographs of an archive, and write a table of them.
 
-    The command uses all processors. The table has one row per photograph, with the same columns and
-    values as the file that `drdeploy grade --csv` writes. If a photograph cannot be graded, its row
+    By default, the command uses all processors of this machine; with --cluster, those of the
+    cluster. The table has one row per photograph, with the same columns and values as the file that
+    `drdeploy grade --csv` writes. If a photograph cannot be graded, its row
     gives the reason. You may kill the command at any time. If you run it again, it grades only the
     photographs that have no row yet. Before a job starts on AWS, the command shows its cost and
     asks for your approval. The exit status is 1 if a file is not a photograph, if the folder holds

@@ -111,8 +111,8 @@ def pack(
         typer.Option(
             help=(
                 "Order of the axes of the model's input. The letters mean "
-                "images (n), channels (c), height (h) and width (w). By default, the model states "
-                "the order."
+                "images (n), channels (c), height (h) and width (w). By default, the order is "
+                "read from the shape of the model's input, or else found by trying."
             )
         ),
     ] = None,

@@ -100,8 +100,8 @@ def refuse_too_few_photographs(
                     f"{grade} needs at least {FEWEST_ON_EACH_SIDE} such photographs",
                     where=where,
                     remedy=(
-                        "Add more such photographs, with their grades. If grade 2 or worse is then "
-                        "more or less frequent than among your patients, use --prevalence to state "
-                        "its share among your patients"
+                        "Add more such photographs, with their grades. If the share of grade 2 or "
+                        "worse then differs from the share among your patients, state the latter "
+                        "with --prevalence"
                     ),
                 )

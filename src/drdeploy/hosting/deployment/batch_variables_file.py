@@ -28,7 +28,7 @@ def read_batch_config_from_file(file: Path) -> BatchConfig:
         raise InvalidInput(
             "The file describes an endpoint, not a batch transform job",
             where=str(file),
-            remedy="Use `drdeploy endpoint deploy NAME --variables`",
+            remedy="Use `drdeploy endpoint deploy NAME --variables FILE`",
         )
     if not isinstance(document, dict) or set(document) != {"batch"}:
         raise InvalidInput(

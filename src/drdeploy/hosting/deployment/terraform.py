@@ -197,7 +197,9 @@ class Terraform:
             )
         except OSError as err:
             raise TerraformUnavailable(
-                f"Terraform cannot be run: {err.strerror}", where=self._program, remedy=INSTALL
+                f"Terraform cannot be run: {err.strerror}",
+                where=self._program,
+                remedy="Mend the cause that the message names, and repeat the command",
             ) from err
         printed = _read_output_lines(child) if log is None else self._follow_log_lines(child)
         with child:

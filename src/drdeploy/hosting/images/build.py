@@ -178,7 +178,7 @@ def build_image(
         raise ImageBuildFailed(
             f"The image {tag} was not built: {base.note}",
             where=dockerfile,
-            remedy="Build without `--locked`, or on a machine that can reach the registry",
+            remedy="Build without `--locked`, or do what the message says",
         )
     if base.note and log is not None:
         log(f"Note: {base.note}")

@@ -275,7 +275,7 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
     parts = len(winner.operated_parts)
     as_simple = [one for one in tied if len(one.operated_parts) == parts]
     needs = (
-        f"it needs {' and '.join(winner.operated_parts)}"
+        f"besides the endpoint, it needs {' and '.join(winner.operated_parts)}"
         if parts
         else "it needs nothing besides the endpoint"
     )
@@ -284,11 +284,11 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
     times = [one.p95_s or 0.0 for one in as_simple]
     if all(time > (winner.p95_s or 0.0) * (1 + SAME_SPEED_SHARE) for time in times):
         return (
-            f"No tied option is simpler to run than the choice, because {needs}. "
-            f"Of the options that are equally simple, the choice is the fastest."
+            f"No tied option is simpler to run than the choice: {needs}. "
+            "Of the options that are equally simple, the choice is the fastest."
         )
     return (
-        f"No tied option is simpler to run than the choice, because {needs}. Some are equally "
-        f"simple and nearly as fast (their p95 is within {SAME_SPEED_SHARE:.0%}). Of these, the "
-        "choice is the cheapest."
+        f"No tied option is simpler to run than the choice: {needs}. Of the options that are "
+        "equally simple, those count as equally fast whose p95 is at most "
+        f"{SAME_SPEED_SHARE:.0%} above that of the fastest. The choice is the cheapest of them."
     )

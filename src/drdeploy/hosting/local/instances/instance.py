@@ -205,7 +205,10 @@ class InstanceBackend(Protocol):
         """
 
     def find_image_variables(self, image: str) -> Mapping[str, str]:
-        """Return the environment variables of an image; empty if they are not known here."""
+        """Return the environment variables of an image.
+
+        The mapping is empty if the image is not on this machine, or if instances are processes.
+        """
 
     def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
         """Return the image to which a name refers now, and a network for the image's instances.
