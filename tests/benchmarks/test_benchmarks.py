@@ -26,6 +26,7 @@ WRITES = {
     "asynchronous_queue": ([], {"at_s", "backlog_metric", "without_result_after", "instances"}),
     "idle_endpoints": ([], {"source", "endpoints", "service_percent", "total_percent"}),
     "archive": (["--only", "rates", "kills"], {"part", "way", "round", "value"}),
+    "identical_answers": ([], {"way", "photograph", "is_same"}),
     "clinic": ([], {"at_s", "sent", "graded", "memory_mb", "page_memory_mb", "answer_s"}),
     "cold_start": (["--only", "minimal"], {"image", "memory_mb", "total_s", "load_s"}),
 }
