@@ -71,8 +71,8 @@ HEAD = """\
 Before the packaged grader (int8) grades a photograph, it checks whether the photograph [can be
 graded](explanation.md#photographs-that-cannot-be-graded), and whether it is [unlike the training
 photographs](explanation.md#photographs-unlike-the-training-photographs). This page shows which
-photographs are refused or flagged. Brackets give 95 % intervals. Where they describe grades, the
-intervals take into account that photographs of the same session are alike. Two further pages show
+photographs are refused or flagged. Brackets give 95 % intervals. The intervals of numbers about
+grades take into account that photographs of the same session are alike. Two further pages show
 [spoilt photographs](gradability.md) and [photographs framed in other ways](framing.md).
 
 For research use. Not a medical device.
@@ -98,10 +98,11 @@ Over all altered copies, the answered grade is on the wrong side of grade 2 for 
 flagged copies, and for {others} of the others. On the unchanged photographs, the shares are
 {own_flagged} and {own_others}.
 
-How well does a number tell the wrong decisions at grade 2 from the right ones? Over all altered
-copies, the area under the ROC curve is {distance:.2f} for the distance from the training
-photographs, and {doubt:.2f} for the grader's doubt, which is how close P(grade >= 2) is to 0.5. On
-the unchanged photographs, it is {own_distance:.2f} and {own_doubt:.2f}.
+Two numbers could tell the wrong decisions at grade 2 from the right ones: the distance from the
+training photographs, and the grader's doubt, which is how close P(grade >= 2) is to 0.5. Over all
+altered copies, the area under the ROC curve is {distance:.2f} for the distance, and {doubt:.2f}
+for the doubt. On the unchanged photographs, it is {own_distance:.2f} for the distance, and
+{own_doubt:.2f} for the doubt.
 
 Suppose that a human grades a part of the altered copies, and the grader grades the rest. The human
 may get the copies that are farthest from the training photographs, or those on which the grader is
@@ -113,9 +114,9 @@ most in doubt. The table shows how many of the decisions that are left to the gr
 LEFT_OUT = """
 ## One appearance left out
 
-Would the rule notice photographs of an appearance that it does not know? The {n} training
-photographs were sorted into {groups} groups by their light, colour and vignetting (k-means). For each
-group, the rule was fitted again without this group, and its limit was chosen on the other
+Would the rule that flags photographs notice an appearance that it does not know? The {n} training
+photographs were sorted into {groups} groups by their light, colour and vignetting (k-means). For
+each group, the rule was fitted again without this group, and its limit was chosen on the other
 photographs. *Wrong* is the share of photographs whose out-of-fold grade is on the wrong side of
 grade 2. The networks that gave these grades were trained on photographs of all groups.
 

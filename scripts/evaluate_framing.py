@@ -76,19 +76,21 @@ Every camera and every data set frames the eye in its own way. How does the pack
 treat a photograph whose frame cuts the eye off, or in which the eye is squashed, off centre, or on
 a grey or white surround? A program made such copies of {n} photographs from {sessions} sessions of
 the data set IDRiD (its test part), with one or several changes at a time. The rules that find the
-eye were mended on {tuned} of these kinds of copies, and on a half of the sessions. The other
-{apart} kinds and the other sessions were held back. While the rules were mended, the kinds that
-were held back were looked at once, on two of the photographs that were used.
+eye were improved with the help of {tuned} of these kinds of copies, and of about half of the
+sessions. The other {apart} kinds and the other sessions were held back, with one exception: while
+the rules were being improved, the results of the held-back kinds were looked at a single time, on
+two photographs of the sessions that were used.
 
-- *Refused*: the grader answers that the photograph cannot be graded.
+- *Refused*: the grader answers that the photograph cannot be graded. *Most, of one kind* is the
+  largest share that is refused among the copies of one kind.
 
 - *Flagged*: the photograph is graded, and the answer says that it is unlike the photographs that
   the grader was trained on.
 
 - *Difference of the input*: how far the model's input is, on average, from the input that the
   original photograph would give if everything that the new frame does not show were black. It is
-  given in levels of 255, and it is 0 if the eye is found exactly. A smaller disc is enlarged, so
-  for photographs that are masked to a smaller disc, a difference is intended.
+  given on the scale of pixel values, 0 to 255, and it is 0 if the eye is found exactly. A smaller
+  disc is enlarged, so for photographs that are masked to a smaller disc, a difference is intended.
 
 - *Grade changed*: the photograph is graded, and its grade differs from that of the original. This
   is no measure of the rules alone, because the frame may cut off the lesions on which a grade
@@ -118,9 +120,9 @@ of other parts of this picture.
 |---|---|---|
 """
 END = """
-The check looks only at colour, shape and sharpness. It cannot tell a picture of something that is
-as evenly red as an eye, so most tinted pictures pass. A disc on an even surround has the shape of
-an eye, so a reddish picture in a disc passes, too. Most of these pictures are flagged.
+The check looks only at colour, shape and sharpness. It cannot tell an eye from something else that
+is as evenly red as an eye, so most tinted pictures pass. A disc on an even surround has the shape
+of an eye, so a reddish picture in a disc passes, too. Most of these pictures are flagged.
 
 ## Each kind
 
