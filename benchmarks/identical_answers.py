@@ -95,7 +95,11 @@ def ask_server(eyes: Path, model: Path) -> Answers:
             connection.request(
                 "POST", "/invocations", file.read_bytes(), {"Content-Type": "image/jpeg"}
             )
-            found[file.name] = as_cells(json.loads(connection.getresponse().read()))
+            response = connection.getresponse()
+            body = response.read()
+            if response.status != http.HTTPStatus.OK:  # otherwise no answer equals no answer
+                raise SystemExit(f"The server answers {file.name} with {response.status}: {body!r}")
+            found[file.name] = as_cells(json.loads(body))
         connection.close()
     return found
 
