@@ -13,7 +13,6 @@ from drdeploy.grader.fundus.decode import decode_image
 from drdeploy.grader.fundus.field_of_view import (
     FieldOfView,
     find_field_of_view,
-    paint_surround_black,
 )
 from drdeploy.grader.fundus.gradability import (
     find_ungradable_reason,
@@ -21,6 +20,7 @@ from drdeploy.grader.fundus.gradability import (
 )
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 from drdeploy.grader.fundus.photograph import DecodedPhotograph
+from drdeploy.grader.fundus.surround import paint_surround_black
 from drdeploy.grader.fundus.transform import FundusTransform
 
 IDRID = sorted(Path(__file__).parents[3].glob("examples/photographs/IDRiD_*.jpg"))

@@ -12,11 +12,8 @@ from PIL import Image
 
 from drdeploy.grader.fundus.decode import choose_reduction_factor, decode_picture_of_header
 from drdeploy.grader.fundus.eye_copies import EyeCopies
-from drdeploy.grader.fundus.field_of_view import (
-    FieldOfView,
-    find_field_of_view,
-    paint_surround_black,
-)
+from drdeploy.grader.fundus.field_of_view import FieldOfView, find_field_of_view
+from drdeploy.grader.fundus.surround import paint_surround_black
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
