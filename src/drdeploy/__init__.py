@@ -4,8 +4,8 @@ The names in ``__all__`` are the public functions and classes of the library. Ea
 when it is first used, so that ``import drdeploy`` takes only milliseconds. If a package that a name
 needs is missing, :class:`MissingExtra` says what to install.
 
-The code has these packages. Each package imports only from packages that are further down in this
-list, which ``make layers`` checks:
+The code has these packages. ``make layers`` checks that each package imports only from packages
+further down in this list:
 
 - ``cli``: the commands. Each noun, such as ``study``, has a file, and so have some of its verbs.
 - ``study``: measures ways of hosting, and decides between them.

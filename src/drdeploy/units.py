@@ -31,4 +31,4 @@ SECONDS_PER_MONTH = HOURS_PER_MONTH * SECONDS_PER_HOUR
 MILLION = 1_000_000
 """Costs are stated in USD per million requests or photographs."""
 PERCENT = 100.0
-"""A share of one is this many percent."""
+"""How many percent the whole is: a share times this number is the percentage."""

@@ -149,7 +149,7 @@ def test_a_name_with_escape_sequences_is_shown_and_not_obeyed(terminal, width):
     [
         (
             OSError(errno.ENOSPC, "No space left on device"),
-            "on device. Free space on the disk or repair it",
+            "on device. Free space on the disk or repair the disk",
         ),
         (OSError(errno.EROFS, "Read-only file system", "a.csv"), "a.csv: Read-only file system."),
         (PermissionError(errno.EACCES, "Permission denied", "a.csv"), "a.csv: Permission denied."),

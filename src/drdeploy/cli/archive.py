@@ -140,8 +140,8 @@ def grade(
     `drdeploy grade --csv` writes. If a photograph cannot be graded, its row
     gives the reason. You may kill the command at any time. If you run it again, it grades only the
     photographs that have no row yet. Before a job starts on AWS, the command shows its cost and
-    asks for your approval. The exit status is 1 if a file is not a photograph, if the folder holds
-    pictures in other formats, or if it holds files that cannot be opened.
+    asks for your approval. The exit status is 1 if a file is damaged or is not a photograph, if the
+    folder holds pictures in other formats, or if it holds files that cannot be opened.
 
     For research use. Not a medical device.
     """
@@ -317,7 +317,7 @@ class _RayRun:
 
     @contextmanager
     def joined(self) -> Iterator[None]:
-        """Join the cluster, if one is named, before the archive is listed and a sample graded."""
+        """Join the cluster, if one is named, before listing the archive and grading a sample."""
         from drdeploy.clinic.archive_grading.ray_session import start_or_join_ray
 
         if self.cluster is None:

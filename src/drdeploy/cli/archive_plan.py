@@ -65,7 +65,7 @@ class ArchivePlan:
 
     @property
     def remaining_bytes(self) -> float | None:
-        """How many bytes these photographs have; None if no sizes are known."""
+        """How many bytes the remaining photographs have; None if no sizes are known."""
         job = self.job
         if not job.sized_photographs:
             return None
@@ -78,7 +78,7 @@ class ArchivePlan:
         return self.sample.measured.expected_seconds(self.remaining_photographs, workers)
 
     def project_grading_rates(self, workers_per_node: int) -> list[ProjectedRate]:
-        """Return the rates of several numbers of nodes; no rates if no photograph was measured."""
+        """Return a rate for each number of nodes; no rates if no photograph was measured."""
         measured = self.sample.measured
         if measured is None:
             return []
@@ -151,7 +151,7 @@ class RayWorkers:
     read_from_aws: bool
 
     def estimate_cost(self, plan: ArchivePlan, prices: InstancePrices) -> tuple[float | None, str]:
-        """Return the known cost of a run in USD, None if it is not known, and a sentence."""
+        """Return the cost of a run in USD (None if it is not known), and a sentence on it."""
         from drdeploy.clinic.archive_grading.costs import estimate_reading_cost
 
         parts = (
@@ -171,7 +171,7 @@ def print_ray_plan(
     with_projection: bool,
     as_json: bool,
 ) -> None:
-    """Print the duration and the cost and, if requested, those on other numbers of instances."""
+    """Print the duration and the cost; if requested, also for other numbers of instances."""
     left_s = plan.expected_seconds(workers.number)
     cost_usd, cost = workers.estimate_cost(plan, prices)
     plan.print_size(

@@ -98,7 +98,8 @@ def look_up_price_of_job(
         accept_unknown: Return None for a price that is not known (``--accept-unknown-prices``).
 
     Raises:
-        UnknownPrice: The price is not known. The user would approve it as if it were 0.
+        UnknownPrice: The price is not known. Without it, the user could not judge what the job
+            costs.
     """
     try:
         return sheet.batch_hour(instance_type, region)

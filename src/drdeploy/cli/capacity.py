@@ -54,14 +54,15 @@ def capacity(
     payload: Annotated[
         list[str] | None,
         typer.Option(
-            help="FOLDER=WEIGHT: a folder of photographs, and how often to send them compared with "
-            "other folders. Repeat the option, for example for small and for large photographs; "
-            "by default, the example photographs are sent."
+            help="FOLDER=WEIGHT: a folder of photographs, and how often they are sent: twice as "
+            "often with weight 2 as with weight 1. Repeat the option, for example for small and "
+            "for large photographs; by default, the example photographs are sent."
         ),
     ] = None,
     requests: Annotated[int, typer.Option(min=60, help="Number of requests of one run.")] = 400,
     runs: Annotated[
-        int, typer.Option(min=2, help="Number of runs at each rate near the highest that works.")
+        int,
+        typer.Option(min=2, help="Number of runs at each rate near the highest rate that works."),
     ] = 3,
     precision_percent: Annotated[
         float,

@@ -72,10 +72,10 @@ def listen(
 
     The command receives photographs by DICOM C-STORE until you press Ctrl-C. The sender gets the
     answer "success" as soon as its photograph is on the disk. If an archive or a server cannot be
-    reached, the command sends the results again later. A result that it refuses is sent again only
-    if you run `drdeploy clinic studies --again`. After a crash, run the same command again to
-    continue. When the command is ready, it prints its address in one line on standard output. The
-    log names patients and studies by keyed hashes.
+    reached, the command sends the results again later. If an archive or a server refuses a result,
+    the result is sent again only if you run `drdeploy clinic studies --again`. After a crash, run
+    the same command again to continue. When the command is ready, it prints its address in one line
+    on standard output. The log names patients and studies by keyed hashes.
 
     For research use. Not a medical device.
     """

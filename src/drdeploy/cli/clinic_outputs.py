@@ -110,7 +110,7 @@ class ResultOutputs:
         artifact: ModelArtifact,
         files: Mapping[str, Path],
     ) -> list[FailedFile]:
-        """Send each study's results to the servers; return the studies that the archive lacks.
+        """Send each study's results to the servers; return the studies that could not be sent.
 
         Args:
             studies: The studies by name.

@@ -39,7 +39,7 @@ NARROWEST = 12
 """The smallest width to which a column is shortened, in characters."""
 UNUSED_NAMED = 5
 GAP = "  "
-DISK_REMEDY = " Free space on the disk or repair it, then run the same command again."
+DISK_REMEDY = " Free space on the disk or repair the disk, then run the same command again."
 
 
 def print_json(value: Any) -> None:
@@ -91,7 +91,7 @@ def print_note_on_unused_artifact_files(paths: Sequence[str]) -> None:
 
 
 def print_note_on_quantization(manifest: ModelManifest) -> None:
-    """Print to standard error that a quantized model has not been shown to equal its original."""
+    """Print to standard error that a quantized model is, or may be, worse than its original."""
     found = manifest.quantization
     if found is None or found.verdict == "accepted":
         return

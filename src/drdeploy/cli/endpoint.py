@@ -151,11 +151,14 @@ def delete(
     """Delete an endpoint and everything that belongs to it.
 
     If `drdeploy endpoint deploy` created the endpoint, Terraform deletes it, and also its bucket,
-    repository and role. The command then asks AWS whether any resource is left. If the bucket holds
-    other objects than archives, for example captured photographs, the command deletes the endpoint,
-    keeps the bucket, and ends with an error that names it; --delete-captured deletes these objects,
-    too. If another tool created the endpoint, the command deletes the endpoint, and the
-    configuration and the model that have the endpoint's name.
+    repository and role. The command then asks AWS whether any resource is left.
+
+    If the bucket holds objects other than archives, for example captured photographs, the command
+    keeps the bucket, and ends with an error that names it. The endpoint is deleted all the same.
+    With --delete-captured, these objects and the bucket are deleted, too.
+
+    If another tool created the endpoint, the command deletes the endpoint, and the configuration
+    and the model that have the endpoint's name.
     """
     from drdeploy.errors import EndpointError
     from drdeploy.hosting.deployment.workspace import TerraformWorkspace

@@ -119,7 +119,7 @@ def print_evaluation_details(details: EvaluationDetails) -> None:
 
 
 EMPTY = "(empty)"
-"""Stands for photographs whose cell in the column of the subgroups is empty."""
+"""The name of the subgroup whose photographs have an empty cell in the column of subgroups."""
 
 
 def print_rates_with_refused_referred(evaluation: Evaluation) -> None:
@@ -140,7 +140,10 @@ def print_rates_with_refused_referred(evaluation: Evaluation) -> None:
 def _list_decisions_at_grade_2(
     evaluation: Evaluation,
 ) -> list[tuple[str, tuple[Estimate, Estimate]]]:
-    """Return the rates of the grade, and those of the point that decides ``referable``."""
+    """Return sensitivity and specificity at grade 2 or worse: of the grade, and of ``referable``.
+
+    ``referable`` is left out if the grader has no operating point that decides it.
+    """
     found = evaluation.referable
     decisions = [("grade", (found.sensitivity, found.specificity))]
     if (point := found.high_sensitivity) is not None:

@@ -76,8 +76,8 @@ def grade(
     that you name. A DICOM file with several frames has a row for each frame. Reading DICOM files
     needs the extra `clinic`. If a photograph is too poor to grade, the row gives the reason, and a
     human must look at the photograph. A note says how many files in a folder were left out. The
-    exit status is 1 if a file is not a photograph, if a folder holds pictures in other formats, or
-    if a folder holds files that cannot be opened.
+    exit status is 1 if a file is damaged or is not a photograph, if a folder holds pictures in
+    other formats, or if a folder holds files that cannot be opened.
 
     For research use. Not a medical device.
     """
@@ -265,8 +265,8 @@ def print_rows_as_table(
         print_line(f"referable: {rule}")
     for assumed in {row.at_prevalence.prevalence for row in rows if row.at_prevalence}:
         print_line(
-            f"P(>=2) and P(>=3) are those at a prevalence of {assumed:.1%} of grade >= 2, as the "
-            "artifact says. The grade and the decisions are those without this prevalence."
+            f"P(>=2) and P(>=3) are computed at a prevalence of {assumed:.1%} of grade >= 2, which "
+            "the artifact states. The grade and the decisions do not use this prevalence."
         )
     for row, file in zip(rows, files, strict=True):
         if row.order_in_sorted_table:

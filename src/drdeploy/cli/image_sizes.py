@@ -102,8 +102,8 @@ def _print_sizes_of_all_images(measured: Sequence[ImageSize]) -> None:
         )
     table.print()
     print_line(
-        f"The column 'times smaller' compares compressed sizes with {largest.image}. The sizes of "
-        f"the study's images are from {IMAGES_SOURCE}."
+        "The column 'times smaller' compares each compressed size with that of "
+        f"{largest.image}. The sizes of the study's images are from {IMAGES_SOURCE}."
     )
 
 

@@ -71,7 +71,7 @@ def up(
             "--shared",
             help=(
                 "For a machine that other people use too: print an access key, and require every "
-                "request to carry its signature."
+                "request to be signed with this key."
             ),
         ),
     ] = False,

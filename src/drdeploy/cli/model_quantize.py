@@ -50,7 +50,9 @@ def quantize(
     images: Annotated[
         int,
         typer.Option(
-            min=1, help="Number of photographs to calibrate on, but at most half of --calibration."
+            min=1,
+            help="Number of photographs to calibrate on; at most half of the photographs of "
+            "--calibration are used.",
         ),
     ] = 100,
     margin: Annotated[

@@ -47,8 +47,8 @@ def recalibrate(
             "--data",
             help=(
                 "Folder of at least 50 photographs from one clinic, graded by experts. At "
-                "least 10 must be below grade 2, and 10 at or above it. There must also be 10 "
-                "below grade 3, and 10 at or above it."
+                "least 10 must be below grade 2, and at least 10 at or above it. The same holds "
+                "for grade 3."
             ),
         ),
     ],

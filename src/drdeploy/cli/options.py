@@ -147,9 +147,10 @@ EndpointUrlOption = Annotated[
 
 
 def choose_s3_url(endpoint_url: str | None) -> str | None:
-    """Return the address of the S3 server: the option's, else that of AWS's variables, else None.
+    """Return the address of the S3 server from the option or, without it, from AWS's variables.
 
-    The packages of AWS read the variables too, but do not tell whether the server is local.
+    The result is None if neither gives an address. The packages of AWS read the variables too, but
+    do not tell whether the server is local.
     """
     by_variable = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return endpoint_url or by_variable
@@ -208,8 +209,8 @@ MinSensitivityOption = Annotated[
         help=(
             "Share of diseased eyes that must be found, for example 0.9. At one or more "
             "operating points, the 95 % interval of the sensitivity must begin at this share or "
-            "above it. Only cross-fitted rates count: those measured on other photographs than "
-            "those on which the threshold was chosen."
+            "above it. Only cross-fitted rates are accepted: rates that were measured on "
+            "photographs that were not used to choose the threshold."
         ),
     ),
 ]

@@ -78,7 +78,7 @@ def recommend(
     same_cost_percent: Annotated[
         float,
         typer.Option(
-            help="Costs that differ by at most this share of the lower one count as equal."
+            help="Costs that differ by at most this share of the lower cost count as equal."
         ),
     ] = 5.0,
     same_cost_usd: Annotated[
@@ -242,8 +242,8 @@ def recommend(
     serverless endpoint is simulated several times, each time with another way to avoid cold starts.
     Six ways to run instances are simulated: around the clock, autoscaled, on a schedule, behind a
     queue, as inference components that scale to zero, and as batch jobs. An option that breaks a
-    requirement is excluded. Of the options that cost about the same, the simplest to run is chosen,
-    then the fastest.
+    requirement is excluded. Of the options that cost about the same, the simplest to run is chosen;
+    of equally simple options, the fastest.
 
     If the latencies were measured on this machine, the latencies on AWS are estimated from them.
     The decision then gives the measured latency, and the estimate with its interval.

@@ -83,7 +83,7 @@ def reproduce(
 
 
 def _print_figures_by_verdict(figures: Sequence[RecomputedFigure]) -> None:
-    """Print a table of the numbers with each verdict, and the ids of those not recomputable."""
+    """Print a table for each verdict, and the ids of the numbers that cannot be recomputed."""
     from drdeploy.statistics import notation
 
     for verdict, style in STYLES.items():

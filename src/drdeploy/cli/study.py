@@ -143,8 +143,8 @@ def run(
         bool,
         typer.Option(
             "--keep",
-            help="With --target: delete nothing at the end. Endpoints with instances, which cost "
-            "money all the time, are deleted after the last trial that uses one, even so.",
+            help="With --target: delete nothing at the end. Endpoints with instances are still "
+            "deleted after the last trial that uses one, because they cost money all the time.",
         ),
     ] = False,
     fresh: Annotated[
@@ -156,8 +156,9 @@ def run(
     """Run a study, or finish one that was interrupted.
 
     Every answer is written to disk at once. If you run the same command again, it makes the missing
-    measurements, and repeats those that failed or do not count, such as a cold start in a trial of
-    warm starts. With --target, it also deletes the resources that an interrupted run left behind.
+    measurements. It also repeats measurements that failed or do not count, such as a cold start in
+    a trial of warm starts. With --target, it also deletes the resources that an interrupted run
+    left behind.
     """
     from drdeploy.cli.study_progress import LiveProgress
     from drdeploy.hosting.deployment.safeguards import Safeguards
@@ -245,7 +246,7 @@ def delete(
     """Delete the remaining resources of a run that used --target.
 
     If the bucket holds objects other than archives, it is kept, and the command ends with an error
-    that names it; --delete-captured deletes these objects, too.
+    that names it. With --delete-captured, these objects and the bucket are deleted, too.
     """
     from drdeploy.study.measurements.results import ResultsFolder
     from drdeploy.study.running.provisioned import (

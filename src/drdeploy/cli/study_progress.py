@@ -54,8 +54,8 @@ class LiveProgress(Progress):
     def row_recorded(self, trial: Trial, measurement: Measurement) -> None:
         """Advance the bar, unless another request is sent for the same measurement.
 
-        A warm-up is no measurement. After a cold start in a trial of warm starts, or the reverse,
-        the request is sent again.
+        A warm-up is no measurement. After a cold start in a trial of warm starts, or a warm start
+        in a trial of cold starts, the request is sent again.
         """
         del trial
         if measurement.is_warmup or measurement.outcome == "wrong_start":

@@ -16,8 +16,8 @@
 - ``page`` shows the studies in a browser, where people record their decisions.
 - ``archive_grading`` grades a whole archive of photographs, on one machine, a cluster or SageMaker.
 
-The contract "The grader is used in a clinic" in ``pyproject.toml`` says which module may import
-which.
+In ``pyproject.toml``, the import-linter contract "The grader is used in a clinic" says which module
+may import which.
 
 For research use.  Not a medical device.
 """

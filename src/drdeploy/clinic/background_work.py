@@ -114,7 +114,7 @@ class StudyGrader:
             rules: The rules that decide the outcome of a patient.
             destinations: Where the results are sent.
             quiet_s: Seconds after a study's last photograph until the study is graded.
-            may_grade: Returns whether this program may grade. It may not if another program already
+            may_grade: Returns whether this program may grade: false if another program already
                 grades the studies in these records.
             read_clock_s: Returns the seconds since a fixed moment, from a clock that is never set
                 back.
@@ -258,7 +258,7 @@ class ResultSender:
 
         Args:
             records: The clinic's records.
-            may_send: Returns whether this program may send results. It may not if another program
+            may_send: Returns whether this program may send results: false if another program
                 already grades and sends.
         """
         self._queue = records.deliveries
@@ -377,7 +377,7 @@ class BackgroundWork:
         Args:
             grader: Grades the studies.
             sender: Sends the results.
-            lock: The lock that only one grading program can hold. It is released at the end.
+            lock: The lock that only one grading program can hold. The work releases it at the end.
             grade_due_studies: Grades the studies that are due. If it is None, ``grader`` grades
                 them one after the other.
         """

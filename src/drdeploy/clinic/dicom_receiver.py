@@ -46,8 +46,8 @@ SILENCE_S = 30.0
 """A connection on which the peer sends nothing for this long is closed."""
 MESSAGE_BYTES_MAX = LOCAL_FILE_LIMITS.max_bytes
 LEAST_BYTES_PER_S = 16 * KIB
-"""The lowest rate of a peer. If a photograph takes longer than :data:`SILENCE_S` and arrives more
-slowly than this, the peer is cut off."""
+"""The lowest rate at which a peer may send. A photograph that arrives more slowly may take at most
+:data:`SILENCE_S`; then the peer is cut off."""
 PDU_BYTES_MAX = MIB
 """A protocol data unit of more bytes than this ends the connection. Peers are asked to send units
 of at most 16 KiB."""

@@ -187,7 +187,7 @@ def find_wrong_patient(file: ArchivedFile, data: bytes) -> str:
 def _extract_only_part_of_multipart(content_type: str, body: bytes) -> bytes:
     """Return the content of a multipart answer with exactly one part (RFC 2046, 5.1).
 
-    If the answer has no part or several, the result is empty.
+    If the answer has no part, or more than one, the result is empty.
     """
     named = re.search(r'boundary="?([^";]+)', content_type)
     if named is None:

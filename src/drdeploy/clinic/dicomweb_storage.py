@@ -75,7 +75,7 @@ def store_file(url: str, data: bytes) -> str:
 def _list_failures(answer: ServerAnswer) -> list[Any]:
     """Return the objects that the archive did not store, according to its answer.
 
-    The answer is untrusted. If it has no valid list, the result is empty.
+    The answer is untrusted. If the answer has no valid list, the result is empty.
     """
     try:
         failed = parse_json(answer.body)[_FAILED]["Value"]

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from drdeploy.photograph_names import PhotographNames
 
 CLASSES_MAX = 1000
-"""An answer with more classes is refused, because its table would need a column for each class."""
+"""An answer with more classes than this is refused, because its table would need a column for each
+class."""
 NO_PHOTOGRAPH = "The folder holds no JPEG, PNG, TIFF or DICOM file"
 
 

@@ -118,7 +118,7 @@ class _HttpTimeLimit:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def make_handlers(self) -> list[urllib.request.BaseHandler]:
-        """Return handlers for urllib that open connections which this limit watches."""
+        """Return handlers for urllib; this limit watches each connection that they open."""
         limit = self
 
         class WatchedConnection(HTTPConnection):

@@ -48,7 +48,8 @@ OFFSETS_PT: tuple[Coordinates, ...] = (
     *((20, 56), (-20, 56), (60, 36), (-60, 36), (20, -56), (-20, -56), (60, -36), (-60, -36)),
     *((0, 80), (40, 80), (-40, 80), (80, 80), (-80, 80), (0, -80), (40, -80), (-40, -80)),
 )
-"""Possible positions of a label relative to its mark. Of equally good ones, the first is chosen."""
+"""Possible positions of a label relative to its mark. If several are equally good, the first is
+chosen."""
 FAR = 8.0
 """When the best place for a label is chosen, one point of distance from its mark counts as much as
 this many covered square pixels.
@@ -443,7 +444,7 @@ class _LabelPlacer:
         return np.array([low, low + size])
 
     def _weigh_covered_area(self, box: Floats) -> float:
-        """Return the weighted area that a label would cover, with the area outside the axes."""
+        """Return the weighted area that a label would cover; area outside the axes also counts."""
         boxes = np.array([self._within, *(other for other, _ in self._taken)])
         weights = np.array([weight for _, weight in self._taken])
         low, high = np.maximum(boxes[:, 0], box[0]), np.minimum(boxes[:, 1], box[1])

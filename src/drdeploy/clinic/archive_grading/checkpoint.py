@@ -46,8 +46,8 @@ MOST_IN_SHARD = 64
 """The most photographs in a shard. After a crash, each worker grades at most this many photographs
 again. A million photographs need 15,625 files until the table is complete."""
 LEAST_SHARDS = 64
-"""An archive that is too small for this many full shards has smaller shards, so that all workers
-have work until the end."""
+"""The least number of shards. In a small archive, the shards are smaller instead, so that all
+workers have work until the end."""
 PARTS_SUFFIX = ".parts"
 _SAMPLE_SEED = 1
 _JOB, _LISTING, _TRANSFORM = "job.json", "listing.jsonl", "transform.json"
@@ -268,8 +268,8 @@ class ArchiveCheckpoint:
     def sample_photographs(self, job: ArchiveJob, most: int) -> list[ArchivedPhotograph]:
         """Return photographs drawn at random from the whole list, in a random order.
 
-        The first photographs of the list would not do, because they come from one folder. The same
-        list gives the same sample.
+        The first photographs of the list would be a poor sample, because they come from one folder.
+        The same list gives the same sample.
 
         Args:
             job: The job whose list this is.

@@ -60,7 +60,7 @@ class ArchiveCost:
 def estimate_reading_cost(
     photographs: int, size_bytes: float | None, prices: InstancePrices
 ) -> ArchiveCost:
-    """Return what S3 charges when machines of the user's own read photographs.
+    """Return what S3 charges when the user's own machines read photographs.
 
     Args:
         photographs: The number of photographs to read.
@@ -126,7 +126,7 @@ def estimate_transform_cost(
 
 
 def _price_s3_requests(reads: int, writes: int, prices: InstancePrices) -> tuple[float | None, str]:
-    """Return what S3 requests cost in USD, None if a price is not known, and a sentence."""
+    """Return the cost of S3 requests in USD (None if it is not known), and a sentence on it."""
     try:
         usd = sum(
             number * prices.find_price_of_s3(item).usd

@@ -5,8 +5,9 @@ memory for a large archive than for a small one. One task grades one shard. The 
 keep the model loaded for the next window.
 
 If the worker process of a task is killed, the task is repeated once. If the second worker is killed
-too, each photograph of the shard is graded in a task of its own. Such a task is repeated twice. If
-its worker is killed all three times, the photograph gets a row with an error.
+too, each photograph of the shard is graded in a task of its own. If the worker of such a task is
+killed, the task is repeated up to twice. If the worker is killed all three times, the photograph
+gets a row with an error.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class ArchiveTable:
         )
 
     def write_rows_of_shard(self, file: BinaryIO, groups: Iterable[Sequence[GradedRow]]) -> None:
-        """Write the rows of a shard into a file; ``groups`` yields lists of some rows each."""
+        """Write the rows of a shard into a file; ``groups`` yields the rows in several lists."""
         with pq.ParquetWriter(file, self.schema) as writer:
             for rows in groups:
                 cells = [self._columns.list_cells(row) for row in rows]

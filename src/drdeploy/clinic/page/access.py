@@ -39,8 +39,8 @@ class PageOptions:
         is_grading: Returns whether this program grades now.
         is_graded_elsewhere: Returns whether another program grades now. It is called only if this
             program does not grade.
-        operating_points: The grader's operating points that the referral rules use. The page shows
-            how often they are right while this program grades.
+        operating_points: The grader's operating points that the referral rules use. While this
+            program grades, the page shows their sensitivity and specificity.
     """
 
     hosts: Collection[str]

@@ -80,9 +80,9 @@ class PageAddress:
         """Check that the page may be served at this address.
 
         Raises:
-            InvalidInput: The certificate cannot be used. The error is also raised if other machines
-                can reach the page, and TLS, an account in the records or the host name of this
-                machine is missing.
+            InvalidInput: The certificate cannot be used. A page that other machines can reach also
+                needs TLS, an account in the records and the host name of this machine; the error is
+                raised if one of them is missing.
         """
         if self.certificate is None and self.key is not None:
             raise InvalidInput(

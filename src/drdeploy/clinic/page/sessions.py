@@ -21,8 +21,8 @@ SESSION_S = 8.0 * SECONDS_PER_HOUR
 SESSIONS_MAX = 1000
 FAILURES_MAX = 5
 PAUSE_S = 60.0
-"""If :data:`FAILURES_MAX` wrong passwords for an account are given within this many seconds, nobody
-can sign in to the account until this time has passed since the first wrong password.
+"""The seconds in which :data:`FAILURES_MAX` wrong passwords block an account. Nobody can then sign
+in to the account until this many seconds have passed since the first wrong password.
 """
 VIEW_S = 600.0
 """A page that has not been requested for this many seconds counts as closed."""

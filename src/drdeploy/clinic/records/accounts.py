@@ -170,4 +170,4 @@ def _fingerprint_of_stored_password(stored: str) -> str:
 
 
 _NOBODY = f"scrypt {base64.b64encode(bytes(16)).decode()} {base64.b64encode(bytes(64)).decode()}"
-"""The stored hash for unknown names, which no password matches."""
+"""The hash with which the password for an unknown name is compared; no password matches it."""

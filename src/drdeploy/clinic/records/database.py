@@ -60,7 +60,7 @@ def open_database(url: str) -> Engine:
 
 
 def _describe_cause(error: DBAPIError) -> str:
-    """Return the database's own words on a failure, which name no values of a row."""
+    """Return the database's own description of a failure, without the values of a row."""
     words: Any = (getattr(error.orig, "args", None) or ("",))[0]
     if isinstance(words, dict):  # the fields of a message of PostgreSQL; M is the main text
         words = words.get("M", "")

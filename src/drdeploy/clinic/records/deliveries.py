@@ -48,7 +48,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class SentResults:
-    """How many files of a study are queued for, delivered to or refused by one kind of destination.
+    """How many files of a study are in one state, such as queued, for one kind of destination.
 
     Attributes:
         destination: ``archive`` or ``FHIR server``.

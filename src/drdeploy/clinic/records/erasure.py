@@ -29,8 +29,9 @@ _ERASE_STUDY = "erase study"
 class RecordsErasure:
     """Deletes studies and their photographs. The audit log keeps the keyed hash of each study.
 
-    With SQLite, a method that erases raises :class:`ClinicError` if the studies are deleted, but
-    their rows stay in the database's log file, because another program reads the database.
+    With SQLite, the rows of deleted studies stay in the database's log file as long as another
+    program reads the database. A method that erases studies then raises :class:`ClinicError`,
+    although the studies are deleted.
     """
 
     def __init__(self, shared: SharedRecords) -> None:
