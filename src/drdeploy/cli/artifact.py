@@ -269,8 +269,8 @@ def set_prevalence(
         typer.Option(
             metavar="SHARE|estimate",
             help=(
-                "Share of grade 2 or worse where the grader will be used, for example 0.1. With "
-                "`estimate`, the share is estimated from ungraded photographs."
+                "Share of eyes with grade 2 or worse where the grader will be used, for example "
+                "0.1. With `estimate`, the share is estimated from ungraded photographs."
             ),
         ),
     ],

@@ -133,8 +133,8 @@ def evaluate(
         typer.Option(
             metavar="SHARE|estimate",
             help=(
-                "Share of grade 2 or worse where the grader will be used, for example 0.1. "
-                "Predictive values and probabilities are computed for this prevalence. With "
+                "Share of eyes with grade 2 or worse where the grader will be used, for example "
+                "0.1. Predictive values and probabilities are computed for this prevalence. With "
                 "`estimate`, the prevalence is estimated from the grader's probabilities. By "
                 "default, predictive values are computed for the share in the photographs."
             ),

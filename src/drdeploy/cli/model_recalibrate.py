@@ -74,8 +74,8 @@ def recalibrate(
         typer.Option(
             metavar="SHARE",
             help=(
-                "Share of the clinic's patients with grade 2 or worse, for example 0.2; by "
-                "default, the share in the photographs."
+                "Share of eyes with grade 2 or worse among the clinic's patients, for example "
+                "0.2; by default, the share in the photographs."
             ),
         ),
     ] = None,

@@ -65,7 +65,7 @@ class GradedFile:
 
     @property
     def failure(self) -> str:
-        """Why the file cannot be graded, as a sentence; empty if a row of it has a result."""
+        """Why the file cannot be graded, as a sentence; empty if one of its rows has no error."""
         errors = [row.error for row in self.rows]
         return errors[0] if errors and all(errors) else ""
 
