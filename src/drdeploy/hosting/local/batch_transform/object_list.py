@@ -79,7 +79,7 @@ class ObjectList:
         bucket: The bucket of the objects.
         keys: The keys of the objects.
         prefix_length: The number of characters at the start of each item of ``keys`` that belong to
-            the prefix. They are left out of the output's key.
+            the prefix. These characters are left out of the output's key.
         prefix: A prefix that each key has in S3, but that is left out of ``keys`` to save memory.
             It is left out of the output's key too.
     """

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Variant:
-    """One production variant with its workers.
+    """One production variant or shadow variant, with its workers.
 
     Attributes:
         name: The variant's name.
