@@ -1,4 +1,4 @@
-"""Refuse variants whose image needs a GPU or a driver that the instance type on AWS lacks.
+"""Refuse variants whose image needs a GPU or a driver that the instance type lacks on AWS.
 
 SageMaker accepts such variants, but their endpoint fails a quarter of an hour later. Instances on
 this machine get no GPU, so the local service also refuses all instance types with a GPU. It first

@@ -178,7 +178,7 @@ class HttpServer(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Accept no new connections and close the open ones, if the server was started."""
+        """Accept no new connections, and close the open ones."""
         if self._thread.is_alive():
             self.shutdown()
             self._thread.join()

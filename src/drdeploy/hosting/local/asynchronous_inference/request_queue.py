@@ -1,10 +1,10 @@
 """Keep the requests of one asynchronous endpoint on disk, in the order of their arrival.
 
 Each request is a file. The file is written before the client gets its answer, and removed when the
-result of the request is stored. The requests are still in the queue when the service is stopped or
-killed and then started again with the same queue folder. After a restart, a request that was being
-processed is processed again, because its result may not have been stored. An input in S3 is copied
-to a file beside the request, because the local S3 is empty when the service starts again.
+result of the request is stored. A service that is stopped or killed loses no request if the next
+service uses the same queue folder. After a restart, a request that was being processed is processed
+again, because its result may not have been stored. An input in S3 is copied to a file beside the
+request, because the local S3 is empty when the service starts again.
 """
 
 from __future__ import annotations
