@@ -2,7 +2,8 @@
 
 The key of an output has three parts: ``S3OutputPath``, the part of the input's key after the
 prefix, and ``.out`` (API reference, ``TransformOutput``). If the request names a manifest, the
-prefix is in the manifest; otherwise it is in the request.
+prefix is in the manifest; otherwise it is in the request. If the prefix in the request is not a
+folder, only the part up to its last slash counts as the prefix.
 """
 
 from __future__ import annotations
