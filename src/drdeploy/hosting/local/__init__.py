@@ -12,13 +12,13 @@ from there to ``asynchronous_inference``. ``registry`` is the registry of contai
 ``api.simulated_aws`` simulates other AWS services, such as S3, ECR, IAM, KMS, STS and CloudWatch.
 It uses the library moto in the same process.
 
-The life cycle of an endpoint is in ``endpoints.lifecycle``: Creating, InService, Updating, Failed
-and Deleting.  ``endpoints.deployment`` holds what an endpoint serves: a pinned image, a pinned
-model archive, and a pool of workers for each variant. ``serverless_pool`` starts workers on demand,
-and ``real_time_pool`` keeps a fixed number of workers. A worker is an instance that has answered
-``GET /ping``. An instance is the real model server, in a container (``instances.containers``) or in
-a process (``instances.processes``). If the kernel allows it, a control group limits the memory and
-CPU of the process.
+``endpoints.lifecycle`` moves an endpoint through its life cycle: Creating, InService, Updating,
+Failed and Deleting. ``endpoints.deployment`` holds what an endpoint serves: a pinned image, a
+pinned model archive, and a pool of workers for each variant. ``serverless_pool`` starts workers on
+demand, and ``real_time_pool`` keeps a fixed number of workers. A worker is an instance that has
+answered ``GET /ping``. An instance is the real model server, in a container
+(``instances.containers``) or in a process (``instances.processes``). If the kernel allows it, a
+control group limits the memory and CPU of the process.
 
 Unless the service is shared, every program on this machine may use the service. If the service is
 shared, only clients that sign their requests with the service's key may use it

@@ -1,9 +1,9 @@
-"""Refuse variants whose image needs a GPU or a driver that the instance type on AWS lacks.
+"""Refuse variants whose image needs a GPU or a driver that the instance type lacks on AWS.
 
 SageMaker accepts such variants, but their endpoint fails a quarter of an hour later. Instances on
 this machine get no GPU, so the local service also refuses all instance types with a GPU. It first
-checks whether the variant could start on AWS, because a user must learn of such a fault even though
-the local service refuses the variant anyway.
+checks whether the variant could start on AWS. If the variant could not, the error message says
+this, and does not mention the missing GPU of this machine.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def check_gpu_hosts_of_variants(
             variables of its image; empty if they are not known.
 
     Raises:
-        ApiError: A variant could not start on AWS, and the message names hosts that would work; or
-            its instance type has a GPU.
+        ApiError: A variant could not start on AWS (the message says what would work), or its
+            instance type has a GPU.
     """
     variants: Iterable[Json] = (
         *config["ProductionVariants"],

@@ -57,14 +57,14 @@ IDLE_S = 900.0
 until the idle worker is stopped, and the study's client keeps the connection meanwhile.
 """
 LINE_BYTES_MAX = 64 * KIB
-"""The most bytes of a line that states the size of a chunk, or is a trailer field, in a chunked
-body.
+"""The most bytes of a line that states the size of a chunk, or of a trailer field after the last
+chunk.
 """
 TRAILERS_MAX = 100
 SMALL_CHUNKS_MAX = 65_536
 """A body with at most this many chunks may have chunks of any size.  A body with more chunks must
-have ``CHUNK_BYTES_MEAN`` bytes per chunk on average. Each chunk takes microseconds of Python; 5 MiB
-in chunks of two bytes kept the service busy for four seconds."""
+have ``CHUNK_BYTES_MEAN`` bytes per chunk on average. Python needs microseconds for each chunk; a
+body of 5 MiB in chunks of two bytes kept the service busy for four seconds."""
 CHUNK_BYTES_MEAN = 512
 LISTEN_BACKLOG = 512
 """How many connections the kernel queues.  The standard library queues only 5 connections, which is
@@ -178,7 +178,7 @@ class HttpServer(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Accept no new connections and close the open ones, if the server was started."""
+        """Accept no new connections, and close the open ones."""
         if self._thread.is_alive():
             self.shutdown()
             self._thread.join()

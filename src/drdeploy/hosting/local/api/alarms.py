@@ -58,9 +58,9 @@ STATES: dict[str, AlarmState] = {
     "INSUFFICIENT_DATA": "INSUFFICIENT_DATA",
 }
 LOW_SAMPLES = 10
-"""An alarm on a percentile p (between 0 and 1) is evaluated only if there are at least 10 / (1 - p)
-samples, or 10 / p samples if p is below 0.5. This limit holds only for an alarm with the setting
-``ignore`` of ``EvaluateLowSampleCountPercentile``.
+"""An alarm whose ``EvaluateLowSampleCountPercentile`` is ``ignore`` is evaluated only if there are
+enough samples. For a percentile p from 0.5 to 1, at least 10 / (1 - p) samples are needed. For a
+smaller p, at least 10 / p samples are needed.
 """
 
 

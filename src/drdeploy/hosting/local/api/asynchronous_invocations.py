@@ -133,7 +133,7 @@ class AsynchronousInvocations:
 
         The queue keeps a copy of the input, because the queue survives a restart of the service,
         but the local S3 does not. If the input is missing or too large, no error is raised: like
-        SageMaker, the service accepts such a request, which then fails later.
+        SageMaker, the service accepts the request, and the request fails later.
         """
         try:
             if self._store.measure_object(location) > api_limits.ASYNCHRONOUS_PAYLOAD_BYTES:

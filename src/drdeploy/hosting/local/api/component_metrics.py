@@ -2,9 +2,8 @@
 
 - ``ConcurrentRequestsPerCopy`` is written every ten seconds, like SageMaker's high-resolution
   metric. ``InvocationsPerCopy`` is written as 0 once a minute, so that even a component without
-  requests has data. Without these zeros, target tracking would never remove an idle component's
-  copies, because it acts only if there is data (developer guide, "Scale an endpoint to zero
-  instances").
+  requests has data. Target tracking acts only if there is data. Without these zeros, it would
+  never remove an idle component's copies (developer guide, "Scale an endpoint to zero instances").
 - The CPU and memory that each copy uses are written once a minute, as a share of what the copy
   reserves. The source is the developer guide ("Amazon SageMaker AI metrics in Amazon CloudWatch",
   inference component metrics).

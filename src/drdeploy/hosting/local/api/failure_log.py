@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRACEBACKS = 10
-"""How many failures in each time window are logged with a traceback of some kilobytes."""
+"""The most failures that are logged in each time window; a traceback takes some kilobytes."""
 WINDOW_S = 10.0
 WHAT_CHARACTERS = 200
 

@@ -79,7 +79,10 @@ def replace_operations_in_moto() -> None:
 
 @cache
 def _list_operations_with(error: str) -> frozenset[str]:
-    """Return the operations for which botocore's service model lists the given error."""
+    """Return the operations for which botocore's service model lists the given error.
+
+    The operations in ``ALLOWED_BEFORE_DELETION`` are left out.
+    """
     model = load_service_model("kms")
     return frozenset(
         name

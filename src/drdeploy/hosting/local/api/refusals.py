@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Protocol = Literal["json", "cbor", "rest-json", "query", "rest-xml", "s3"]
 FAMILIES: dict[Protocol, Protocol] = {"cbor": "json", "rest-xml": "query"}
-"""Protocols that use the error codes of another protocol, each with that other protocol."""
+"""For each protocol without error codes of its own, the protocol whose error codes it uses."""
 REST_XML_SERVICES = frozenset({"cloudfront", "route53"})
 """The signing names of the services, apart from S3, that use REST-XML."""
 CBOR_PROTOCOL = "rpc-v2-cbor"

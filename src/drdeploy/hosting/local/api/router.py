@@ -406,8 +406,8 @@ def _read_region_and_service(request: ServiceRequest) -> tuple[str, str]:
 def _may_be_sent_by_web_page(request: ServiceRequest) -> bool:
     """Return whether a browser may have sent a request on behalf of a web page.
 
-    Any web page that the user visits can make the browser send requests to 127.0.0.1. Headers give
-    such requests away:
+    Any web page that the user visits can make the browser send requests to 127.0.0.1. The headers
+    show that a request comes from a page:
 
     If a form or a script posts a request, the browser adds the header ``Origin``.
 

@@ -1,10 +1,10 @@
 """Carry out the scaling policies and scheduled actions that moto only stores.
 
 This module replaces moto's operations, and calls the package ``local.autoscaling``, which changes
-the capacity. A target tracking policy gets two CloudWatch alarms, as on AWS. The endpoint scales
-out when its metric has been above the target for three periods. A period is ten seconds for
-high-resolution metrics, and a minute for all others. The endpoint scales in when the metric has
-been below 90 % of the target for fifteen minutes.
+the capacity. A target tracking policy gets two CloudWatch alarms, as on AWS; with
+``DisableScaleIn``, it gets one. The endpoint scales out when its metric has been above the target
+for three periods. A period is ten seconds for high-resolution metrics, and a minute for all others.
+The endpoint scales in when the metric has been below 90 % of the target for fifteen minutes.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
 """The table of served members of each served operation, by the service's name in botocore."""
 
 REFUSAL_CODES = {"cloudwatch": "ValidationError", "logs": "InvalidParameterException"}
-"""The error code with which each of these services refuses a member; all other services use
+"""The error code with which a service refuses a member, for each service that does not use
 ``ValidationException``.
 """
 
@@ -247,7 +247,8 @@ def refuse_members_without_effect(service: str, operation: str, request: Members
         request: The request.
 
     Raises:
-        ApiError: ``SERVED_OPERATIONS`` does not list a member; the message names the member.
+        ApiError: ``SERVED_OPERATIONS`` does not list a member of the request; the message names
+            the member.
     """
     for refused in find_unserved_members(SERVED_OPERATIONS[service][operation], request):
         err = make_not_served_error(describe_unserved_member(operation, refused))

@@ -124,10 +124,9 @@ class SimulatedAws:
         return int(found.size)
 
     def has_object(self, uri: str) -> bool:
-        """Return whether the object that an ``s3://bucket/key`` URI names exists.
+        """Return whether S3 has the object with the given URI (``s3://bucket/key``).
 
-        A URI that ends with a slash names all objects below it. At least one such object must
-        exist.
+        If the URI ends with a slash, return whether S3 has at least one object below it.
         """
         if uri.endswith("/"):
             return bool(self._list_keys_below(uri))
@@ -335,7 +334,7 @@ class SimulatedAws:
         return [KmsKey(key.arn, key.key_state) for key in found if key is not None]
 
     def _find_kms_key(self, region: str, key_id: str) -> Any:
-        """Return moto's KMS key for an id, ARN, alias or alias ARN, or None."""
+        """Return moto's KMS key for an id, ARN, alias or alias ARN; None if there is none."""
         from moto.kms.models import kms_backends
 
         if key_id.startswith("arn:"):
@@ -522,7 +521,7 @@ def _load_iam_backend() -> Any:
 
 
 def _read_policy_document(policy: Any) -> str:
-    """Return the default version of a managed policy, as JSON, if moto has the policy."""
+    """Return the default version of one of moto's managed policies, as JSON."""
     versions = {one.version_id: one.document for one in policy.versions}
     return str(versions[policy.default_version_id])
 

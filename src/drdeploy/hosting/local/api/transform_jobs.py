@@ -134,7 +134,7 @@ class TransformJobs:
             raise make_validation_error(f"Could not find requested job with name: {name}") from err
 
     def _refuse_gpu_image(self, model: Json, resources: Json) -> None:
-        """Refuse an image that needs a GPU or a driver that the instance type on AWS lacks.
+        """Refuse an image that needs a GPU or a driver that the instance type lacks on AWS.
 
         Instances on this machine get no GPU, so instance types with a GPU are refused too.
         """

@@ -1,4 +1,4 @@
-"""Measure once a minute how much CPU, memory and disk the instances of endpoints use.
+"""Measure once a minute how much CPU, memory and disk the instances on this machine use.
 
 Source: SageMaker AI developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch", the table
 of endpoint instance metrics. Serverless endpoints have no metrics of CPU, memory and disk. The

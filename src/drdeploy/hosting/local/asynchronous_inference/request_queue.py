@@ -1,10 +1,10 @@
 """Keep the requests of one asynchronous endpoint on disk, in the order of their arrival.
 
 Each request is a file. The file is written before the client gets its answer, and removed when the
-result of the request is stored. A service that is stopped or killed loses no request. After a
-restart, a request that was being processed is processed again, because its result may not have been
-stored. An input in S3 is copied to a file beside the request, because the local S3 is empty when
-the service starts again.
+result of the request is stored. A service that is stopped or killed loses no request if the next
+service uses the same queue folder. After a restart, a request that was being processed is processed
+again, because its result may not have been stored. An input in S3 is copied to a file beside the
+request, because the local S3 is empty when the service starts again.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class RequestQueue:
         self._numbers = itertools.count(max(first, time.time_ns()))
 
     def make_request_number(self) -> int:
-        """Return a number for the next request that is larger than all earlier numbers."""
+        """Return a number for the next request; it is larger than all earlier numbers."""
         return next(self._numbers)
 
     def add_request(self, request: QueuedRequest, content: bytes | None) -> None:

@@ -75,10 +75,10 @@ class ActivityLog:
         self._activities: deque[ScalingActivity] = deque(maxlen=ACTIVITIES_MAX)
 
     def add(self, activity: ScalingActivity) -> None:
-        """Add an activity, and end an earlier activity of the same resource if it is in progress.
+        """Add an activity; a new change ends an earlier change that is still in progress.
 
-        If an activity changes nothing, and the activity before it changed nothing for the same
-        reason, the new one is left out.
+        An activity that changes nothing is left out if the activity before it changed nothing for
+        the same reason.
         """
         before = self._find_newest_activity_of_resource(activity.resource_id, activity.dimension)
         if activity.not_scaled and before is not None:

@@ -36,8 +36,8 @@ def compute_step_scaling_capacity(
 
     Args:
         policy: The ``StepScalingPolicyConfiguration``.
-        current: The capacity before the change. A step of the policy adds instances to it or
-            removes some.
+        current: The capacity before the change. A step of the policy adds instances to this
+            capacity or removes some.
         metric: The value of the alarm's metric.
         threshold: The threshold of the alarm.
     """

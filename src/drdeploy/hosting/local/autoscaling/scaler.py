@@ -313,8 +313,8 @@ class RegionScaler:
         """Return the capacity to which a scaling policy adds instances.
 
         Normally, this is the present capacity. During the cooldown after the policy has scaled out,
-        it is the capacity before the policy scaled out. If the present capacity were taken then,
-        the policy would add the same instances a second time.
+        it is the capacity before the policy scaled out. If the present capacity were used during
+        the cooldown, the policy would add the same instances a second time.
         """
         since_s = call.memory.scaled_out_s
         cooldown_s = _find_cooldown(call.policy, "ScaleOutCooldown")

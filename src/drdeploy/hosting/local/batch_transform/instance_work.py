@@ -178,7 +178,7 @@ class InstanceWork:
             self._report.report_failure(source, RecordFailure(reason, is_of_client=False))
 
     def _read_payloads(self, output: _ObjectOutput) -> Iterator[list[bytes]]:
-        """Yield the payloads of an object as lists of records; stop when a payload has failed."""
+        """Yield the payloads of an object as lists of records, until one fails or the job stops."""
         source = output.source
         try:
             chunks = self._storage.read_chunks(source.bucket, source.key)
@@ -240,7 +240,10 @@ class InstanceWork:
         return b"".join(output + end for output in outputs)
 
     def _send_payload(self, payload: bytes) -> bytes:
-        """Send a payload, and return the answer; a payload that fails is sent again."""
+        """Send a payload, and return the answer.
+
+        A payload that fails is sent again, unless its data caused the failure.
+        """
         for attempt in range(self._settings.retries + 1):
             if self._report.is_stopping():
                 raise RecordFailure("the job was stopped")

@@ -31,7 +31,7 @@ _UNSERVED = {
 
 
 class JsonPathRefused(ValueError):
-    """A JSONPath expression has an operator that SageMaker does not support."""
+    """A JSONPath expression is not allowed; the message says why."""
 
 
 class JsonPathMismatch(LookupError):

@@ -2,7 +2,8 @@
 
 The key of an output has three parts: ``S3OutputPath``, the part of the input's key after the
 prefix, and ``.out`` (API reference, ``TransformOutput``). If the request names a manifest, the
-prefix is in the manifest; otherwise it is in the request.
+prefix is in the manifest; otherwise it is in the request. If the prefix in the request is not a
+folder, only the part up to its last slash counts as the prefix.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class ObjectList:
         bucket: The bucket of the objects.
         keys: The keys of the objects.
         prefix_length: The number of characters at the start of each item of ``keys`` that belong to
-            the prefix. They are left out of the output's key.
+            the prefix. These characters are left out of the output's key.
         prefix: A prefix that each key has in S3, but that is left out of ``keys`` to save memory.
             It is left out of the output's key too.
     """

@@ -37,8 +37,8 @@ class PinnedArtifact:
     :meth:`ArtifactCache.release_archive` releases it.
 
     Attributes:
-        key: The digest of the archive, and whether it was checked that this project's server can
-            serve its files. Empty for a model without an archive.
+        key: The digest of the archive, followed by ``-unchecked`` if nothing has checked that this
+            project's server can serve the archive. Empty for a model without an archive.
         folder: The folder that the container reads as ``/opt/ml/model``. None for a model without
             an archive; its container keeps the files that the image has at this path.
     """

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Variant:
-    """One production variant with its workers.
+    """One production variant or shadow variant, with its workers.
 
     Attributes:
         name: The variant's name.
@@ -79,8 +79,9 @@ class Variant:
     def set_capacity(self, capacity: float) -> None:
         """Set the share of the variant's instances that runs: half of them if ``capacity`` is 0.5.
 
-        At least one instance always runs, because the variant may already have been chosen for a
-        request. A serverless variant has no instances to count, so nothing changes.
+        At least one instance keeps running, because the variant may already have been chosen for a
+        request. The exception is a variant whose ``InitialInstanceCount`` is 0. A serverless
+        variant has no instances to count, so nothing changes.
         """
         if isinstance(self.pool, RealTimePool):
             # Without the tolerance, the rounding error of a sum of shares, such as 3 * 0.1, could

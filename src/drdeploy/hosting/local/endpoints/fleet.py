@@ -197,8 +197,9 @@ class InstanceFleet:
                 false, the start is broken off.
 
         Raises:
-            StartFailed: The instance did not start, or it ended, ran out of memory, or was not
-                ready in time. It has been stopped and removed. Or the service is stopping.
+            StartFailed: The service is stopping, or the instance did not start, ended, ran out of
+                memory, was not ready in time, or is no longer needed. An instance that did start
+                has been stopped and removed.
         """
         spec = InstanceSpec(
             name=f"{self._name}-{next(self._numbers)}",

@@ -181,7 +181,7 @@ def _fill_policy_variables(text: str, known: Mapping[str, list[str]]) -> str:
     """Replace policy variables, such as ``${aws:username}``, by their values.
 
     A variable is replaced only if the request has exactly one value for it. Otherwise, it stays in
-    the text. As in IAM, a text with such a variable matches nothing.
+    the text. As in IAM, a text that still has a variable matches nothing.
     """
 
     def get_value_of_variable(found: re.Match[str]) -> str:

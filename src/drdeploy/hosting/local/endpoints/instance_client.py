@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 REUSE_WITHIN_S = 1.0
 """Seconds after which an idle connection is not reused. Model servers close idle connections after
-2 s or more, and a request sent while the server closes is lost.  A lost request must not be
-repeated, because the model may have received it."""
+2 s or more. A request that is sent while the server closes the connection is lost. A lost request
+must not be repeated, because the model may have received it."""
 
 
 PART_BYTES = 64 * KIB

@@ -103,7 +103,7 @@ class InstanceLogs:
             self._streams.pop(instance, None)
 
     def fetch_lines_of_groups(self, region: str, is_wanted: Callable[[str], bool]) -> None:
-        """Fetch the new lines of the log groups for whose names ``is_wanted`` returns true."""
+        """Fetch the new lines of each log group whose name ``is_wanted`` accepts."""
         for instance, name in self._list_instances_with_log_streams():
             if name.region == region and is_wanted(name.group):
                 self._fetch_lines_of_instance(instance)

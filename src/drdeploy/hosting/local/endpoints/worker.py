@@ -29,7 +29,7 @@ CONNECT_AGAIN_S = 0.004
 """Seconds between attempts to connect. An attempt takes 50 microseconds, so attempts at this
 interval take 1 % of a core."""
 PING_AGAIN_S = 0.03
-"""Seconds between pings that are not answered with 200; each ping costs the container CPU time."""
+"""Seconds to the next ping after an answer other than 200; a ping costs the container CPU time."""
 PING_SLICE_S = 0.25
 """Seconds that a ping waits for its answer before the service checks whether the instance has
 ended.

@@ -101,7 +101,7 @@ class InferenceComponent:
 
         Raises:
             ApiError: The status of the component is not ``InService``, or ``count`` is more than
-                the local service runs.
+                the local service allows.
         """
         check_instance_count("CopyCount", count)
         with self._lock:

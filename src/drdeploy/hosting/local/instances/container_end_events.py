@@ -87,7 +87,7 @@ class ContainerEndListener:
             self._callbacks.pop(container_id, None)
 
     def must_ask_engine_for_state(self, asked_at: float) -> bool:
-        """Return whether to ask for a container's state again; never true while events arrive."""
+        """Return whether to ask for a container's state again; false while the stream is open."""
         return self._is_broken and time.monotonic() >= asked_at + self._ask_again_s
 
     def close(self) -> None:

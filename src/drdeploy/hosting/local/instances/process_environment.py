@@ -4,9 +4,9 @@ In a container, a model may set any variable, because the variable affects only 
 instance that is a process runs as the service's user, and can use all files of this user. Many
 variables make a program load a library, run a file or write a file, for example ``LD_PRELOAD``,
 ``PYTHONSTARTUP``, ``GCONV_PATH`` and ``OMP_TOOL_LIBRARIES``. No list of all dangerous variables
-exists, so this module lists the allowed variables. They hold only numbers and words: settings of
-the server, of the runtimes that run the model, and of the memory allocator. When a model is
-created, a variable that is not on the list is refused, and the error names the variable.
+exists, so this module lists the allowed variables. The allowed variables hold only numbers and
+words: settings of the server, of the runtimes that run the model, and of the memory allocator. When
+a model is created, a variable that is not on the list is refused, and the error names the variable.
 """
 
 from __future__ import annotations

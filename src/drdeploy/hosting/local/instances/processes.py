@@ -7,8 +7,8 @@ without a control group has no limits, so its latencies do not show how fast a c
 limited memory and CPU would be. :attr:`ProcessBackend.isolation` says whether there are limits.
 
 A process has the rights of the service's user, so a process must not run a stranger's code. A model
-can therefore set only the environment variables on a list. The server needs no network: it listens
-on a Unix socket, in a folder that only the service's user can open.
+may therefore set only the environment variables that ``process_environment`` lists. The server
+needs no network: it listens on a Unix socket, in a folder that only the service's user can open.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ IMAGE_VARIABLES = {
     "MALLOC_TRIM_THRESHOLD_": "134217728",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""The variables that the images of this project set for speed, except ``baseline`` and
-``two-step``. Processes get the same variables, so that the latencies of processes and containers
+"""The variables that this project's images set for speed; the images ``baseline`` and ``two-step``
+do not set them. Processes get the same variables, so that the latencies of processes and containers
 can be compared.
 """
 
@@ -112,7 +112,7 @@ def find_unshare_command() -> tuple[str, ...]:
 
     The result is empty if this user cannot run a command without a network.
 
-    Root may use ``unshare``. Other users may use ``unshare`` if the kernel lets them make user
+    Root may use ``unshare``. Users other than root may use it if the kernel lets them make user
     namespaces, which some distributions forbid.
     """
     program = shutil.which("unshare")

@@ -31,8 +31,8 @@ def find_own_control_groups(root: Path) -> dict[str, PurePosixPath]:
 def write_control_value(path: Path, value: object) -> None:
     """Write a value into an existing file.
 
-    The file is opened with "r+". "w" would create a missing file, and then a limit would seem to be
-    set.
+    The file is opened with the mode "r+". The mode "w" would create a missing file, and a limit
+    would seem to be set.
 
     Raises:
         OSError: The file does not exist, or the kernel refuses the value.
