@@ -171,7 +171,7 @@ def verify_resources_are_deleted(
 
 
 Finder = Callable[["AwsAccount", "Iterable[str]"], "set[str]"]
-"""A function that takes names of resources, and returns those whose resource exists."""
+"""A function that takes names of resources, and returns the names of those that exist."""
 
 
 def _make_existence_check_by_listing(

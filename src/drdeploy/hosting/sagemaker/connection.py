@@ -90,10 +90,10 @@ def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[st
     """Return a local service's credentials, keyed by the names of AWS's environment variables.
 
     A local service that several users share prints a key, which each user sets in the environment.
-    If the environment holds such a key, it is returned. Otherwise, made-up credentials are
-    returned, because a service that is not shared accepts any key. The user's AWS credentials are
-    never sent to a local service, because any program that listens on the port would learn the
-    user's key id.
+    If the environment holds the key of a local service, this key is returned. Otherwise, made-up
+    credentials are returned, because a service that is not shared accepts any key. The user's AWS
+    credentials are never sent to a local service, because any program that listens on the port
+    would learn the user's key id.
     """
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if environ.get(names[0], "").startswith(LOCAL_KEY_PREFIX):
