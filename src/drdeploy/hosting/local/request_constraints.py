@@ -106,7 +106,7 @@ def check_endpoint_config(request: Json) -> None:
             _refuse_web_address_of_bucket(capture)
         return
     if len(variants) > 1:
-        raise make_validation_error("A serverless endpoint can have one production variant only.")
+        raise make_validation_error("A serverless endpoint can have only one production variant.")
     if capture and capture.get("EnableCapture") is not False:  # AWS captures unless told otherwise
         raise make_validation_error(
             "Serverless endpoints do not support data capture (DataCaptureConfig)."
@@ -329,7 +329,7 @@ def is_model_data_archive(model: Json) -> bool:
 
 
 def _check_model_data(container: Json) -> None:
-    """Refuse a model with two archives, or with an archive at a URI that the service cannot read."""
+    """Refuse a model with two archives, or with an archive whose URI the service cannot read."""
     sources = [name for name in ("ModelDataUrl", "ModelDataSource") if container.get(name)]
     if len(sources) > 1:
         raise make_validation_error("ModelDataUrl and ModelDataSource are mutually exclusive.")

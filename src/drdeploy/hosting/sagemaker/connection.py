@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 READ_TIMEOUT_S = INVOCATION_TIMEOUT_S + 15
-"""The read timeout of the client. It is longer than SageMaker's limit, so that the caller of a slow
-model sees SageMaker's error, which explains what happened, and not a timeout of the client.
+"""The read timeout of the client. It is longer than SageMaker's limit. The caller of a slow model
+therefore sees SageMaker's error, which explains what happened, and not a timeout of the client.
 """
 
 LOCAL_KEY_PREFIX = "LKIA"
