@@ -154,7 +154,7 @@ def test_serverless_excludes_a_second_variant(aws, model):
     code, message = config_refusal(aws, model, variants=variants)
     assert (code, message) == (
         "ValidationException",
-        "A serverless endpoint can have one production variant only.",
+        "A serverless endpoint can have only one production variant.",
     )
 
 

@@ -106,7 +106,7 @@ def _watch_until_end_or_ready(
 
 
 def _make_damaged_model_copy(host: ModelHost) -> Path:
-    """Return a copy of the model, with its largest file replaced by half as many zero bytes."""
+    """Return a copy of the model; its largest file has half the size, and only zero bytes."""
     model = host.folder / "damaged-model"
     shutil.copytree(host.model_folder, model)
     files = (path for path in model.rglob("*") if path.is_file())

@@ -1,10 +1,9 @@
 """Start the image under unusual conditions: another port, Batch Transform, a locked-down container.
 
-The image is first started under all conditions together. Most images that fail this start cannot
-change their port. After a failure, the image is therefore started again on the usual port, under
-all other conditions. If this start fails too, the image is started under each condition alone, so
-that every failing condition is found. An image is started on another port only if its label says
-that the port can be chosen.
+If the image's label says that the port can be chosen, the image is first started under all
+conditions together. The usual reason for a failure is the port. After a failure, or without the
+label, the image is started on the usual port, under all other conditions. If this start fails too,
+the image is started under each condition alone, so that every failing condition is found.
 """
 
 from __future__ import annotations

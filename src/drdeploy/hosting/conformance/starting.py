@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 LISTED_NAMES = 5
 COLD_EXCESS_S = 0.5
 COLD_RATIO = 5.0
-"""The first answer shows a lack of warm-up only if two conditions hold. It takes more than
-``COLD_RATIO`` times as long as the median later answer, and more than ``COLD_EXCESS_S`` seconds
-longer. With the ratio alone, a fast server would fail because of a few milliseconds. With the
-difference alone, a slow server would fail because of noise.
+"""The first answer shows a lack of warm-up only if two conditions hold. The first answer must take
+more than ``COLD_RATIO`` times as long as the median of the later answers, and it must take more
+than ``COLD_EXCESS_S`` seconds longer than this median. With the ratio alone, a fast server would
+fail because of a few milliseconds. With the difference alone, a slow server would fail because of
+noise.
 """
 
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.container_engine import ExitState
 
 WORK_S = 0.4
-"""How many seconds of work the server gets before the signal: enough that some requests are
-unfinished when the signal arrives, because an engine may take a tenth of a second to deliver it.
+"""How many seconds of work the server gets before the signal. An engine may take a tenth of a
+second to deliver the signal. Some requests must still be unfinished when the signal arrives.
 """
 MAX_AT_ONCE = 16
 """At most this many photographs are sent at once, because more would fill the server's queue."""
@@ -122,8 +122,8 @@ def observe_stop_during_work(inspection: ImageInspection) -> StopDuringWork:
 
     On a busy machine, the server may have answered all photographs before the signal, or may not
     have received any yet. In both cases, nothing was in progress, so the container is started and
-    stopped again. If one stop loses a photograph, the server still passes if the next two stops
-    lose none.
+    stopped again. If the first stop loses a photograph, the container is stopped twice more. The
+    server passes only if photographs were in progress at both of these stops, and none was lost.
     """
     inspection.require_answered_photograph()
     lossy: StopDuringWork | None = None

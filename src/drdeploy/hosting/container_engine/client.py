@@ -71,9 +71,9 @@ class ContainerEngine:
     """A running container engine; safe to use from several threads.
 
     Args:
-        connection: The connection to the engine. It uses the low-level client of the Docker SDK,
-            because the high-level client inspects a container after every call, which would slow
-            down a cold start.
+        connection: The connection to the engine. The connection uses the low-level client of the
+            Docker SDK. The high-level client inspects a container after every call, which would
+            slow down a cold start.
 
     Attributes:
         location: The address of the engine, and where the address comes from.
@@ -131,7 +131,8 @@ class ContainerEngine:
     def network_with_fastest_start(self) -> str:
         """The network on which drdeploy starts a container.
 
-        Of the networks on which this process can reach a container, this one has the fastest start.
+        Of the networks on which this process can reach a container, this is the one on which a
+        container starts fastest.
         """
         return NO_NETWORK if self.can_enter_network_namespaces else BRIDGE
 
@@ -505,8 +506,8 @@ class ContainerEngine:
     def _send_credentials_with_builds(self) -> RegistryCredentials:
         """Let the SDK send the user's credentials with builds, and return the credentials.
 
-        If the SDK called the credential helpers itself, every build would fail if a helper fails or
-        is missing, even if the base image is public.
+        The SDK does not call the credential helpers itself, because a helper that fails or is
+        missing would then make every build fail, even with a public base image.
         """
         from docker.auth import AuthConfig
 

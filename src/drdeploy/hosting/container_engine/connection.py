@@ -165,7 +165,7 @@ def _make_tls_config(files: TlsFiles) -> Any:
 
 
 def _refuse_unusable_socket(location: EngineLocation, path: Path) -> None:
-    """Refuse a socket that is missing, that may not be opened, or on which nobody listens."""
+    """Refuse a socket that is missing, that the user may not open, or on which nobody listens."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise EngineUnavailable(

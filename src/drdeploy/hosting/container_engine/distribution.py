@@ -2,8 +2,8 @@
 
 A registry on this machine speaks plain HTTP. Docker assumes plain HTTP for addresses in 127.0.0.0/8
 (documentation of ``insecure-registries``). Podman uses plain HTTP only if the request asks for it.
-In Podman's Docker-compatible API, a request to pull an image cannot ask for it. With Podman, images
-are therefore pulled from such a registry through Podman's own API.
+In Podman's Docker-compatible API, a request to pull an image cannot ask for plain HTTP. Podman's
+own API is therefore used to pull images from a registry on this machine.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import socket
 
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
-"""The ports that are searched for a free port. Linux gives ports from 32768 up to outgoing
-connections, so a higher port could be taken between the search and the start of the server.
+"""The ports that are searched for a free port. Linux uses the ports from 32768 up for outgoing
+connections. One of those could be taken between the search and the start of the server.
 """
 
 

@@ -6,8 +6,8 @@ A deployment takes the following steps, each in its own module:
    AWS's own tools.
 
 2. ``variables`` writes down the models and endpoints as Terraform variables. ``architectures``
-   refuses an image that is built for another processor than the endpoint's, and ``gpu_images`` an
-   image that needs a GPU or a driver that the endpoint's host lacks.
+   refuses an image that is built for another processor than the endpoint's. ``gpu_images`` refuses
+   an image that needs a GPU or a driver that the endpoint's host lacks.
 
 3. ``workspace`` is the folder that keeps the variables, the plan and Terraform's state.
 
@@ -25,8 +25,8 @@ A deployment takes the following steps, each in its own module:
    its error message lists the resources that exist at that moment. ``orphans`` deletes resources
    that Terraform created, but could not record because it was interrupted.
 
-8. ``teardown`` deletes the deployment. It then asks AWS whether any resource is left, and lists
-   what is left. Before a deployment is deleted, ``storage`` empties the bucket and the image
+8. ``teardown`` deletes the deployment, then asks AWS whether any resource is left, and lists what
+   is left. Before a deployment is deleted, ``storage`` empties the bucket and the image
    repository.
 
 If a deployment is interrupted, its folder and Terraform's state stay. Repeating the command

@@ -1,8 +1,8 @@
 """Read the Terraform variables of an endpoint from a file, for example from ``recommend --tfvars``.
 
-The file is JSON. It holds a value for the variable ``endpoint``, which the Terraform environment
-``single-endpoint`` declares. The file may also hold the variable ``allow_always_on``, and the
-variable ``model`` with network settings.
+The file is a JSON object with a value for the variable ``endpoint``, which the Terraform
+environment ``single-endpoint`` declares. The file may also hold the variable ``allow_always_on``,
+and the variable ``model`` with network settings.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ or AWS's answer is lost, AWS holds a resource that the state lacks: an orphan. T
 create the resource again, because AWS already has one of this name. Deleting the deployment would
 not find the orphan either, so an orphaned endpoint could go on costing money unnoticed.
 
-The plan's file stays in the workspace until the plan is completely applied. It names all resources
-that may exist. Before any other step, each resource that the plan creates is looked up in AWS, if
-its type is in ``KINDS``. A resource that exists and has the deployment's tags, but is not in the
-state, is an orphan. Orphans are deleted, and the next plan creates them again. No data is lost,
-because S3 refuses to delete a bucket that holds objects, and ECR refuses to delete a repository
-that holds images.
+The plan's file stays in the workspace until the plan is completely applied. The file names all
+resources that may exist. Before any other step, each resource that the plan creates is looked up in
+AWS, if its type is in ``KINDS``. A resource that exists and has the deployment's tags, but is not
+in the state, is an orphan. For some types, a resource without any tags counts too (see ``_Kind``).
+Orphans are deleted, and the next plan creates them again. No data is lost, because S3 refuses to
+delete a bucket that holds objects, and ECR refuses to delete a repository that holds images.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Bring the desired endpoints into service: push, upload, plan, approve, apply and wait.
 
 A model names its image and its archive by digest, so both must be in AWS before Terraform can plan
-the model. The image needs a repository and the archive needs a bucket, which Terraform creates. The
-first deployment therefore has two plans: one plan for the foundation (bucket, repository, role),
-and one for models and endpoints. Each plan is shown with its cost, and is applied only if the user
-approves it.
+the model. The image needs a repository and the archive needs a bucket, and Terraform creates both.
+The first deployment therefore has two plans: one plan for the foundation (bucket, repository,
+role), and one for models and endpoints. Each plan is shown with its cost, and is applied only if
+the user approves it.
 
 An interrupted deployment is not rolled back. The variables are written before Terraform plans, and
 Terraform's state records what exists. Repeating the interrupted command continues the deployment,
@@ -79,8 +79,8 @@ image.
 HOSTED_TYPES = frozenset({
     *(ENDPOINT, ENDPOINT_CONFIGURATION, MODEL),
 })  # fmt: skip
-"""The types of resources without which :meth:`Provisioner.delete_models_and_endpoints` has nothing
-to delete.
+"""The types of resources that :meth:`Provisioner.delete_models_and_endpoints` looks for. If no
+resource of these types exists, the method has nothing to delete.
 """
 
 

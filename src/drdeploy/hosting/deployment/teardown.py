@@ -171,7 +171,7 @@ def verify_resources_are_deleted(
 
 
 Finder = Callable[["AwsAccount", "Iterable[str]"], "set[str]"]
-"""A function that takes names of resources, and returns those whose resource exists."""
+"""A function that takes names of resources, and returns the names of those that exist."""
 
 
 def _make_existence_check_by_listing(
@@ -191,9 +191,10 @@ def _make_existence_check_by_name(
 ) -> Finder:
     """Return a function that asks AWS for each given name, and returns the names that exist.
 
-    For example, buckets and roles are looked up by name: listing all buckets or all roles would
-    need a permission for the whole account, which the user who deploys may lack. If ``many`` is
-    true, the AWS operation expects a list of names. The function then passes a list with one name.
+    For example, buckets and roles are looked up by name. Listing all buckets or all roles would
+    need a permission for the whole account, and the user who deploys may lack this permission. If
+    ``many`` is true, the AWS operation expects a list of names. The function then passes a list
+    with one name.
     """
 
     def find_existing_names(account: AwsAccount, names: Iterable[str]) -> set[str]:

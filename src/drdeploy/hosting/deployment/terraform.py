@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "terraform"
 OLDEST = (1, 9)
-"""The oldest version of Terraform that works. In older versions, the condition of a variable may
-not use other variables.
+"""The oldest version of Terraform that works. In older versions, the validation of a
+variable cannot refer to other variables.
 """
 INSTALL = "Install Terraform 1.9 or newer (developer.hashicorp.com/terraform/install)"
 LOCK_WAIT = "-lock-timeout=30m"

@@ -58,7 +58,7 @@ NAMED_IN_MESSAGES = frozenset({
     *(SCALING_TARGET, "aws_budgets_budget"),
 })  # fmt: skip
 """The types of resources that error messages name. Resources of all other types are only settings
-of such resources.
+of these resources.
 """
 
 
@@ -123,7 +123,7 @@ def find_name_of_resource(kind: str, attributes: Mapping[str, Any]) -> str:
 DEPLOYMENTS = Path("deployments")
 """The folder of all deployments, below the working directory."""
 BACKUP_SUFFIX = ".tfstate.backup"
-"""The suffix of the file in which Terraform keeps the state before the last apply."""
+"""The suffix of the file in which Terraform keeps the state from before the last apply."""
 BROKEN_SUFFIX = ".tfstate.broken"
 """The suffix of a state file that Terraform could not finish writing."""
 
@@ -250,9 +250,9 @@ class TerraformWorkspace:
         """Repair the state file, if Terraform died while it wrote the file.
 
         Terraform empties the state file before it writes it again, so a full disk can leave half a
-        file. In this case, the backup is restored. It holds the state before the last apply. If the
-        very first apply was interrupted, there is no backup. The broken file is then renamed,
-        because Terraform refuses every command as long as it cannot read the state file.
+        file. In this case, the backup is restored. The backup holds the state from before the last
+        apply. If the very first apply was interrupted, there is no backup. The broken file is then
+        renamed, because Terraform refuses every command as long as it cannot read the state file.
         """
         if is_complete_state_file(self.state):
             return

@@ -214,9 +214,9 @@ def build_image(
 def open_build_context() -> Iterator[Path]:
     """Yield the folder from which images are built (the build context).
 
-    In a checkout, this is the checkout itself. If the package is installed, it is a temporary
-    folder with the layout of a checkout, to which the package's Dockerfiles, lock files and modules
-    are copied.
+    In a checkout, the folder is the checkout itself. If the package is installed, the folder is a
+    temporary one with the layout of a checkout. The package's Dockerfiles, lock files and modules
+    are copied to this temporary folder.
 
     Raises:
         InvalidInput: The package was installed without its Dockerfiles.

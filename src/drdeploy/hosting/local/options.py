@@ -20,8 +20,8 @@ class ServiceOptions:
 
     Attributes:
         idle_s: Seconds without a request after which a serverless worker is stopped. Managed
-            scaling releases an instance after the same time without a copy of an inference
-            component. AWS does not publish its own times; a few minutes have been observed.
+            scaling releases an instance that has held no copy of an inference component for the
+            same time. AWS does not publish its own times; a few minutes have been observed.
         mb_per_vcpu: A serverless endpoint gets one vCPU for this many MB of its memory. SageMaker
             does not publish this number; the default is AWS Lambda's number.
         trial_start: Whether a new serverless endpoint starts its container once as a trial, and

@@ -106,7 +106,7 @@ def check_endpoint_config(request: Json) -> None:
             _refuse_web_address_of_bucket(capture)
         return
     if len(variants) > 1:
-        raise make_validation_error("A serverless endpoint can have one production variant only.")
+        raise make_validation_error("A serverless endpoint can have only one production variant.")
     if capture and capture.get("EnableCapture") is not False:  # AWS captures unless told otherwise
         raise make_validation_error(
             "Serverless endpoints do not support data capture (DataCaptureConfig)."
@@ -190,10 +190,11 @@ def check_models(config: Json, models: Iterable[Json]) -> None:
 
 
 def check_endpoint_update(old_config: Json, new_config: Json) -> None:
-    """Refuse an update that changes the kind of an endpoint.
+    """Refuse an update that would make an endpoint serverless or change whether it is asynchronous.
 
-    Like SageMaker, the local service does not turn a real-time endpoint into a serverless one. In
-    addition, it does not make an endpoint asynchronous, or an asynchronous endpoint real-time.
+    Like SageMaker, the local service does not turn an endpoint with instances into a serverless
+    endpoint. In addition, the local service does not turn any endpoint into an asynchronous
+    endpoint, or an asynchronous endpoint into a real-time endpoint.
     """
     if is_serverless(new_config) and not is_serverless(old_config):
         raise make_validation_error(
@@ -328,7 +329,7 @@ def is_model_data_archive(model: Json) -> bool:
 
 
 def _check_model_data(container: Json) -> None:
-    """Refuse a model that names two archives, or one whose URI the service cannot read."""
+    """Refuse a model with two archives, or with an archive whose URI the service cannot read."""
     sources = [name for name in ("ModelDataUrl", "ModelDataSource") if container.get(name)]
     if len(sources) > 1:
         raise make_validation_error("ModelDataUrl and ModelDataSource are mutually exclusive.")

@@ -85,7 +85,7 @@ class ResourceStore(Generic[R]):
 
     Names are unique regardless of case, because ARNs on AWS are in lower case. A method that adds a
     resource raises an :class:`ApiError` with AWS's message if the name exists already. The methods
-    :meth:`find_or_raise` and :meth:`remove_resource` raise one if the name does not exist.
+    :meth:`find_or_raise` and :meth:`remove_resource` raise this error if the name does not exist.
 
     Args:
         kind: The name of the kind in messages, for example ``endpoint configuration``.

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 CREATE_MODEL = "CreateModel"
 ANY = None
-"""The entry of a member for which every value is served."""
+"""The entry of a member that may have any value."""
 
 Members = Mapping[str, Any]
-"""A table of members. The entry of a member is ``ANY``, the set of values that are served, or
+"""A table of members. The entry of a member is ``ANY``, the set of values that have an effect, or
 another table. If the entry is a table, it lists the members of a structure, or of each structure in
 a list."""
 

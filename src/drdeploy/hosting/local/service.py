@@ -79,7 +79,7 @@ class LocalService:
         InvalidInput: The port is in use, other users can write to the service's folder, or the
             instances cannot be restricted or hidden as ``options`` or ``shared`` asks.
         EngineUnavailable: Containers were chosen, and no container engine answers.
-        EngineMisconfigured: The container engine that the user has set cannot be used.
+        EngineMisconfigured: The container engine that the user has configured cannot be used.
         MissingExtra: The extra ``study`` is not installed.
     """
 

@@ -1,8 +1,8 @@
 """Send requests to asynchronous endpoints, whose results are written to S3.
 
-A request names an object in S3. SageMaker queues the request. It answers at once with two URIs: one
-for the result, and one for the report of a failure. The client waits until an object exists at one
-of the two URIs.
+A request names an object in S3. SageMaker queues the request, and answers at once with two URIs:
+one for the result, and one for the report of a failure. The client waits until an object exists at
+one of the two URIs.
 """
 
 from __future__ import annotations

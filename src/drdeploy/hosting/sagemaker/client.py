@@ -105,7 +105,7 @@ class Hosting:
     # -- the artifact ------------------------------------------------------------------
 
     def upload_artifact(self, archive: Path, *, bucket: str) -> str:
-        """Upload a ``model.tar.gz`` to S3, under a key that contains its digest.
+        """Upload a ``model.tar.gz`` to S3, under a key that contains the start of its digest.
 
         Returns:
             The archive's ``s3://`` URI.  Different archives have different URIs, so an upload never

@@ -1,8 +1,9 @@
 """The names under which SageMaker writes metrics and logs to CloudWatch, and a limit on reading.
 
-The namespace ``AWS/SageMaker`` holds the metrics of invocations. The other names are each both a
-namespace, for the CPU and memory use of instances, and a group of logs or the start of its name
-(developer guide, "Monitor Amazon SageMaker AI with Amazon CloudWatch").
+The namespace ``AWS/SageMaker`` holds the metrics of invocations. Each of the other names has two
+uses. It is the namespace of the CPU and memory metrics of instances. It is also the name of a log
+group, or the beginning of the names of log groups (developer guide, "Monitor Amazon SageMaker AI
+with Amazon CloudWatch").
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 READ_TIMEOUT_S = INVOCATION_TIMEOUT_S + 15
-"""The read timeout of the client. It is longer than SageMaker's limit, so that the caller of a slow
-model sees SageMaker's error, which explains what happened, and not a timeout of the client.
+"""The read timeout of the client. It is longer than SageMaker's limit. The caller of a slow model
+therefore sees SageMaker's error, which explains what happened, and not a timeout of the client.
 """
 
 LOCAL_KEY_PREFIX = "LKIA"
@@ -90,10 +90,10 @@ def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[st
     """Return a local service's credentials, keyed by the names of AWS's environment variables.
 
     A local service that several users share prints a key, which each user sets in the environment.
-    If the environment holds such a key, it is returned. Otherwise, made-up credentials are
-    returned, because a service that is not shared accepts any key. The user's AWS credentials are
-    never sent to a local service, because any program that listens on the port would learn the
-    user's key id.
+    If the environment holds the key of a local service, this key is returned. Otherwise, made-up
+    credentials are returned, because a service that is not shared accepts any key. The user's AWS
+    credentials are never sent to a local service, because any program that listens on the port
+    would learn the user's key id.
     """
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if environ.get(names[0], "").startswith(LOCAL_KEY_PREFIX):

@@ -1,4 +1,4 @@
-"""Check that the CUDA version in a container image can start on the GPU host that SageMaker uses.
+"""Check that a container image with CUDA can start on the GPU host that SageMaker uses.
 
 An image holds the libraries of CUDA, and the host holds the driver. A program that was built for
 CUDA 13 needs driver 580. By default, a real-time endpoint on ``ml.g5`` has driver 470. The program

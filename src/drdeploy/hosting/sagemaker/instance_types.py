@@ -1,7 +1,7 @@
 """The vCPUs, memory and architecture of the ``ml.*`` instance types.
 
-Of the types with accelerators, only the families with GPUs that the packaged price sheet lists are
-here: g4dn, g5 and g6.
+Of the types with accelerators, this module knows only three families with GPUs: g4dn, g5 and g6.
+The packaged price sheet lists them.
 
 The numbers come from two pages of AWS, which were read in June 2025 and agree: "Amazon EC2 instance
 types", and the pricing page of SageMaker AI. Within a family, the memory per vCPU is constant. The

@@ -92,8 +92,8 @@ def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -
 
     Raises:
         EndpointError: A product does not have the format of AWS's products.
-        InvalidInput: A price is not in US dollars, or no price for hosting was found. The second
-            case means that the name of the region is wrong, or that AWS has changed its price list.
+        InvalidInput: A price is not in US dollars, or no price for hosting was found. If no price
+            was found, the name of the region is wrong, or AWS has changed its price list.
     """
     collected: CollectedPrices = {
         (table, column): {} for table, columns in COLUMNS_BY_TABLE.items() for column in columns

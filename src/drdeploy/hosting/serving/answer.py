@@ -61,7 +61,7 @@ class ContainerFacts(msgspec.Struct, frozen=True):
 
 
 class ReferableRates(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operating point that decides ``referable`` promises, and what it keeps.
+    """The promised and the measured rates of the operating point that decides ``referable``.
 
     Attributes:
         target_sensitivity: The sensitivity that the point promises; null if none is known.
@@ -306,7 +306,7 @@ GRADE_RULE = (
 
 
 def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
-    """Describe a high-sensitivity operating point: what it promises, and what it keeps.
+    """Describe a high-sensitivity operating point with its promised and its measured rates.
 
     The rates of a test on other photographs come first, because the rates on the photographs that
     were used to choose the point are usually better.

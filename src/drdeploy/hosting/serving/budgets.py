@@ -232,8 +232,8 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "places",
             "503",
-            "Places for requests with an image that takes more than 68 MB to decode. They wait "
-            "in a separate queue, which has room for eight of the largest PNG files.",
+            "Places for requests with an image that takes more than 68 MB to decode. These "
+            "requests wait in a separate queue, which has room for eight of the largest PNG files.",
         ),
     ] = 80
     processing_s: Annotated[
@@ -283,7 +283,8 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "lines",
             "one line with the number of withheld lines",
-            "Log lines of one kind in ten seconds. Refused requests are only counted.",
+            "Log lines of one kind in ten seconds, except the line of each graded request. "
+            "Requests that are refused because there are too many are only counted.",
         ),
     ] = LOG_LINES
     log_line_bytes: Annotated[

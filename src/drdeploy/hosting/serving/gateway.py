@@ -217,7 +217,7 @@ class Gateway:
     def _count_and_log_invocation(self, request: Request, response: Response) -> None:
         """Count an answered invocation, and write its log line.
 
-        An invocation that was refused before it got a place in a lane gets no log line.
+        An invocation that was refused before it entered a queue gets no log line.
         """
         duration_s = self.clock() - request.received_at
         self._handlers.counters.count_response(response.status, duration_s)

@@ -1,7 +1,7 @@
 """Read the images in a JSON body, in the shapes that clients of model servers send.
 
-This module is imported only when the first request arrives whose body is neither an image file nor
-``multipart``, so that the server starts faster.
+This module is imported only when a body arrives that is neither an image file nor ``multipart``, so
+that the server starts faster.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Let the whole container handle only one request with large images at a time.
 
 Decoding takes up to 17 bytes per pixel (see :class:`ImageLimits`). An image of 40 million pixels
-takes 680 MB, so a container of 1 GB has room for only one such image beside its model. Large images
-wait for each other, across threads and worker processes. Ordinary photographs do not wait.
+can take 680 MB, so a container of 1 GB has room for only one of these images beside its model.
+Large images wait for each other, across threads and worker processes. Ordinary photographs do not
+wait.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ The server's events do not use :mod:`logging`, because importing :mod:`logging` 
 start. Each line is one :func:`os.write`, so that the lines of several processes never mix.
 ``log_bridge`` turns the log records of libraries into JSON lines too.
 
-The number of log lines that requests can cause is limited. Otherwise, a flood of bad requests could
-fill the disk, or make the storage of logs expensive. In each window of ten seconds, the first 50
-lines of each kind are written. At the end of the window, one more line says how many lines were
-withheld.
+Each graded request writes one line. The number of other lines that requests can cause is limited.
+Without this limit, a flood of bad requests could fill the disk, or make the storage of logs
+expensive. In each window of ten seconds, the first 50 lines of each kind are written. At the end of
+the window, one more line says how many lines were withheld.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class ServerLog:
     Args:
         level: The lowest severity of events that are written.
         fd: The file descriptor to write to.
-        clock: Returns the time in seconds, by which the log measures the windows of ten seconds in
-            which the number of lines is limited.
+        clock: Returns the time in seconds. The number of lines is limited in every ten seconds of
+            this clock.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class ServerLog:
     def write_event(self, name: str, level: Level = "info", /, **fields: object) -> None:
         """Write one event with its time, its process and the given fields.
 
-        Use this method only for events that a client cannot cause again and again. For all other
-        events, use :meth:`write_event_within_limit`.
+        Use this method only for graded requests, and for events that a client cannot cause again
+        and again. For all other events, use :meth:`write_event_within_limit`.
         """
         if _SEVERITY[level] < self._threshold:
             return

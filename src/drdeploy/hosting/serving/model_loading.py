@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 UNUSED_LOGGED = 5
-"""The most files that the log names because they are in the model's folder, but do not belong to
-the model.
+"""The most unused files that the log names. An unused file is in the model's folder, but does not
+belong to the model.
 """
 
 GPU_BATCH_WAIT_MS = 2.0
 """How long a photograph waits on a GPU for others to join its batch. Decoding a photograph takes
-ten times as long, so a longer wait would add latency, but hardly any photographs to the batch.
+ten times as long as this wait. A longer wait would therefore add latency, but would hardly add any
+photographs to the batch.
 """
 
 

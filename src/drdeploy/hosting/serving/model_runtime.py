@@ -1,9 +1,9 @@
 """Find out which library will run a model, without loading the model and without NumPy.
 
-The supervisor calls this module before it forks its workers. It must have only one thread, but
-importing NumPy starts threads, and ``drdeploy.grader.artifacts`` imports NumPy. This module
-therefore reads only one field of the manifest, and checks nothing. If anything is wrong, the worker
-that loads the model says so.
+The supervisor calls this module before it forks its workers. The supervisor must have only one
+thread, but importing NumPy starts threads, and ``drdeploy.grader.artifacts`` imports NumPy. This
+module therefore reads only one field of the manifest, and checks nothing. If anything is wrong, the
+worker that loads the model says so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Run invocations in threads, and limit how many may wait. A queue with its own threads is a lane.
 
 There are two lanes: one for ordinary requests, and one for requests with a large image. Only one
-large image at a time is decoded in a container, and decoding it takes a second or more. With only
-one lane, ordinary photographs would wait behind the large image.
+large image at a time is decoded in a container, and decoding it can take a second or more. With
+only one lane, ordinary photographs would wait behind the large image.
 """
 
 from __future__ import annotations

@@ -31,16 +31,17 @@ def choose_worker_and_thread_counts(
 ) -> Capacity:
     """Choose the values that the settings leave open, from the container's CPU and memory limits.
 
-    If the number of workers is ``auto``, there is one worker if a GPU predicts. Otherwise, there is
-    one worker per whole vCPU, but not more than the memory allows. Python runs only one thread of a
-    process at a time (the global interpreter lock), so several workers are faster than one. On two
-    vCPUs, two workers grade 26 % more photographs per second than one worker. A second worker on a
-    fraction of a vCPU would only slow down the first.
+    If the number of workers is ``auto`` and a GPU predicts, there is one worker. If the number is
+    ``auto`` and no GPU predicts, there is one worker per whole vCPU, as far as the memory allows,
+    and at least one. Python runs only one thread of a process at a time (the global interpreter
+    lock), so several workers are faster than one. On two vCPUs, two workers grade 26 % more
+    photographs per second than one worker. A second worker on a fraction of a vCPU would only slow
+    down the first.
 
     In the lean profile, each worker uses an equal share of the vCPUs for decoding and predicting.
     While the container grades only one photograph, the worker that grades it also uses the vCPUs of
-    the other workers, if ONNX Runtime predicts, there are two vCPUs or more, and the memory allows.
-    In the classic profile, each worker's runtime uses all vCPUs, as in the 2023 study.
+    the other workers. This needs ONNX Runtime, two vCPUs or more, and enough memory. In the classic
+    profile, each worker's runtime uses all vCPUs, as in the 2023 study.
 
     Args:
         settings: The settings of the server.

@@ -6,7 +6,8 @@ metrics with exactly this namespace and these dimensions. After the schema come 
 ``AND``, ``OR``, ``NOT`` and parentheses. Two terms side by side must both match. A term in
 quotation marks must equal a whole name or value. Without quotation marks, each word of the term
 must match a word of one name or value, regardless of case. A term may begin with ``MetricName=``,
-``Namespace=`` or the name of a dimension and ``=``. It is then compared with this value only.
+``Namespace=`` or the name of a dimension and ``=``. The rest of the term is then compared only with
+the metric's name, with its namespace, or with the value of this dimension.
 """
 
 from __future__ import annotations

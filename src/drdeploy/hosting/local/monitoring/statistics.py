@@ -1,12 +1,12 @@
 """Compute CloudWatch's statistics of the samples of one period.
 
 Source: CloudWatch user guide, "CloudWatch statistics definitions". A percentage of the samples is
-rounded up to a whole number of samples, and rounded down if it is a lower bound. For example, p95
-of n samples is the sample with the rank ceil(0.95 n), and tm95 is the mean of the samples up to
-this rank. This follows from the guide,
-which calls p99 the largest value that is left when the highest 1 % are ignored. If a period has
-many samples, CloudWatch keeps them only in rounded form. Its percentiles are then close to those of
-this module, but not always equal.
+turned into a whole number of samples. A lower bound is rounded down, and any other percentage is
+rounded up. For example, p95 of n samples is the sample with the rank ceil(0.95 n), and tm95 is the
+mean of the samples up to this rank. This follows from the guide, which calls p99 the largest value
+that is left when the highest 1 % are ignored. If a period has many samples, CloudWatch keeps them
+only in rounded form. CloudWatch's percentiles are then close to those of this module, but not
+always equal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NUMBER = r"\d+(?:\.\d{1,10})?"
 ONE_PERCENTAGE = re.compile(rf"(p|tm|wm|tc|ts)({NUMBER})")
 BOUNDS = re.compile(rf"(TM|WM|TC|TS|PR)\(({NUMBER}%?)?:({NUMBER}%?)?\)")
 ROUNDING = 1e-9
-"""Subtracted from a rank before the rank is rounded up, because a floating-point product can be
+"""A rank is lowered by this amount before it is rounded up, because a floating-point product can be
 slightly larger than the exact result."""
 
 

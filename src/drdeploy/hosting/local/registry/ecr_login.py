@@ -31,7 +31,7 @@ def replace_registry_in_login(
         response: The response of moto.
         host: The host and port at which the client reaches this service.
         key: The key of a shared service, from which the registry's password is made. If there is no
-            key, moto's password is kept, which is not secret.
+            key, moto's own password, which is not secret, is kept.
         now_s: The current time in seconds since 1970.
     """
     content = response.body if isinstance(response.body, bytes) else b"".join(response.body)

@@ -42,9 +42,9 @@ KILL_GRACE_S = 1.0
 GUNICORN_CONFIGURATION = "python:drdeploy.hosting.serving.classic.gunicorn_conf"
 DEATH_SIGNALS = {"gunicorn": signal.SIGKILL, "nginx": signal.SIGTERM}
 """The signal that the kernel sends each child process when the supervisor is killed. NGINX gets
-SIGTERM, which ends its workers at once. Gunicorn gets SIGKILL. On SIGTERM, Gunicorn would first
-finish its requests, although NGINX, its only client, is gone. The module ``gunicorn_conf`` makes
-Gunicorn's workers end with Gunicorn, by SIGKILL too."""
+SIGTERM, which ends its workers at once. Gunicorn gets SIGKILL, because on SIGTERM it would first
+finish its requests, although NGINX, its only client, is gone. When Gunicorn ends, its workers get
+SIGKILL too (see the module ``gunicorn_conf``)."""
 
 
 class ClassicSupervision:

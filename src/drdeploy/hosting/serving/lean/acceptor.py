@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.log import ServerLog
 
 GIVE_WAY_S = 0.02
-"""Seconds for which a worker waits so that one with fewer connections can take a new connection."""
+"""The most seconds for which a worker waits before it takes a new connection, so that a worker with
+fewer connections can take it first.
+"""
 CHECK_EVERY_S = 0.001
 PAUSE_S = 1.0
 """Seconds until the next attempt to accept a connection, if the process or the system has no file
