@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from drdeploy.arrays import Floats
 
 RESAMPLES = 1999
-"""The number of bootstrap resamples. With this number, even the smallest tail below cuts off about
-ten pivots.
+"""The number of bootstrap resamples. With this number, about ten pivots are cut off even at the
+smallest of the tails that are defined in this module.
 """
 ROUNDING = 1e-24
 """A squared error of a logarithm up to this value is only a rounding error.

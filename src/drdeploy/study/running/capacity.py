@@ -75,8 +75,8 @@ class CapacitySearch:
     Attributes:
         p95_s: The latency that at most 5 of 100 requests may exceed.
         requests: The number of requests in one run.
-        runs: The number of runs at a rate, unless its first run clearly meets or misses the
-            requirement. Each run has its own random arrivals.
+        runs: The number of runs at a rate. If a run clearly meets or misses the requirement, fewer
+            are enough. Each run has its own random arrivals.
         precision: The search narrows the highest rate down between a lower and an upper limit. It
             stops when the two limits differ by less than this share of the lower limit.
         time_limit_s: The search stops after this number of seconds.
@@ -98,7 +98,7 @@ class FoundCapacity:
     """The result of a search.
 
     :class:`~drdeploy.study.measurements.capacity.CapacityResult` explains the attributes. Here,
-    ``requests_at_once`` is that of all instances together, and is not rounded.
+    ``requests_at_once`` is the number for all instances together, and is not rounded.
     """
 
     rate_per_s: float | None
@@ -141,7 +141,7 @@ class CapacityFinder:
     _deadline: float = 0.0
 
     def find_highest_rate(self) -> FoundCapacity:
-        """Search for the highest rate that meets the requirement; return all measurements with it.
+        """Return the highest rate that meets the requirement, and all measurements of the search.
 
         Raises:
             EndpointError: The endpoint fails.

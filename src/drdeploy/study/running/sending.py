@@ -45,7 +45,7 @@ class ObservedInvocation:
 
     Attributes:
         total_latency_s: The time from sending the request to the answer. If requests are sent on a
-            schedule, the time from ``scheduled_at`` to the answer or the result.
+            schedule, it is the time from ``scheduled_at`` to the answer or the result.
         requests_ahead: The number of asynchronous requests that had no result when this one was
             sent. None for a request that is not asynchronous.
     """

@@ -63,8 +63,8 @@ class MitigationActions:
     """What a policy against cold starts does during the simulation.
 
     Attributes:
-        keep_warm_s: The times of keep-warm requests in ascending order. To keep several containers
-            warm, the same time occurs several times.
+        keep_warm_s: The times of keep-warm requests in ascending order. If several
+            containers are kept warm, each time occurs once per container.
         provisioned_by_hour: The number of provisioned containers in each hour; empty if there are
             none.
     """
