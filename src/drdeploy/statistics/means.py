@@ -129,8 +129,8 @@ def estimate_ratio_of_means(
 def estimate_share_of_whole(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate:
     """Estimate the mean of a part divided by the mean of the whole.
 
-    An example is the share of the prediction in the total latency. The first values of ``part`` and
-    ``whole`` belong to the same row, and so do the second values, and so on.
+    An example is the share of the prediction in the total latency. Values at the same
+    position of ``part`` and ``whole`` belong to the same row.
 
     Raises:
         AnalysisError: The samples are not of the same length.

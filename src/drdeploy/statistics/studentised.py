@@ -66,7 +66,7 @@ OF_A_MEAN = Tails(above=0.005, below=TAIL)
 """Tails for a mean. A sample without slow rows has both too small a mean and too small a spread, so
 the upper limit is moved further out."""
 OF_A_COMPARISON = Tails(above=0.015, below=0.015)
-"""Tails for a comparison of two samples, either of which may lack slow rows."""
+"""Tails for a comparison of two samples; each of the two may lack slow rows."""
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,9 @@ def run_study(
             trained weights. If None, these architectures get random weights.
         endpoint_url: Address of a running local service; if None, a local service is started for
             the run and stopped after it.
-        isolation: How the local service runs endpoints: ``container``, ``process``, or ``auto``,
-            which means containers if a container engine answers and can build the images, otherwise
-            processes.
+        isolation: How the local service runs endpoints: ``container``, ``process`` or ``auto``.
+            ``auto`` means containers if a container engine answers and can build the images,
+            otherwise processes.
         fresh: Move earlier rows of the folder aside and start over.
         own_names: Name photographs in the rows by their file names, not by a keyed hash.
         progress: Receives each event of the run; if None, the events go to the log

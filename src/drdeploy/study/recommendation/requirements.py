@@ -115,7 +115,7 @@ class Requirements:
 
     @property
     def specificity_floor(self) -> float | None:
-        """The specificity that an operating point must have; None if none is required."""
+        """The specificity that an operating point must have; None if any will do."""
         if self.min_specificity is None and self.min_sensitivity is not None:
             return DEFAULT_MIN_SPECIFICITY
         return self.min_specificity

@@ -10,8 +10,8 @@
    then tries rates between the limits, which brings the limits closer together.
 
 The search stops when the two limits differ by less than the required precision, when the time is
-up, or after 24 rates. It also stops if the rates between the limits are already measured closely
-enough, and at each of them some runs meet the requirement while others miss it.
+up, or after 24 rates. It also stops if the measured rates between the limits are close together.
+At each of these rates, some runs met the requirement and others missed it.
 """
 
 from __future__ import annotations
@@ -216,9 +216,8 @@ class CapacityFinder:
     def _choose_next_rate(self) -> float | None:
         """Return the rate to measure next, or None to end the search.
 
-        The search ends if two things hold for the measured rates between the lower and the upper
-        limit of the rate: they are close together, and at each of them some runs met the
-        requirement while others missed it.
+        The search ends if the measured rates between the lower and the upper limit are close
+        together. At each of these rates, some runs met the requirement and others missed it.
         """
         low, high = self._find_limits_of_rate()
         if low is None:

@@ -232,7 +232,7 @@ def classify_outcome_of_invocation(
         invocation: The invocation.
         answer: The fields of the invocation's answer.
         start: Whether the start was cold or warm; empty if this is not known.
-        expected: The start that the scenario needs; empty if it needs none.
+        expected: The start that the scenario needs; empty if both kinds are allowed.
     """
     if invocation.outcome != "ok":
         return invocation.outcome
