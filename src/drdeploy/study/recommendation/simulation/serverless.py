@@ -211,8 +211,8 @@ def _serve_requests_and_append_starts(
     The loop visits the requests in order of time. At each request, the containers that have become
     idle since the previous one are appended to the list ``idle``. The last container in this list
     is therefore the one that became idle last. If even this container has been idle for too long,
-    all others have been, too, and the list is emptied. Because containers are not removed one by
-    one, simulating a request takes well below a microsecond.
+    all others have been, too, and the list is emptied. The loop is fast, because containers are
+    not removed one by one.
     """
     # This is the only loop over requests. For speed, it uses local names, and calls only functions
     # of heaps and lists.
