@@ -257,7 +257,7 @@ def _write_cost_ratio_clause(cost_ratio: Estimate) -> str:
     return (
         f", at {ratio}"
         if cost_ratio.interval_excludes(1.0)
-        else f", at {ratio} (the measurements do not show that the costs differ)"
+        else f", at {ratio}: not shown to differ"
     )
 
 
