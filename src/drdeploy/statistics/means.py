@@ -37,7 +37,7 @@ such an interval needs.
 The rows of two configurations can be paired if both were measured with the same photographs. A pair
 then consists of two rows, one of each configuration, with the same photograph. A large photograph
 makes both rows of its pair slow, so its effect cancels out in the ratio. The interval is therefore
-shorter. It is wrong to pair rows only because both configurations have equally many.
+shorter. Do not pair rows just because both configurations have the same number of rows.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ SEED = 2023
 BOOTSTRAP_ROWS = 10
 """The smallest number of rows for the studentised bootstrap. With fewer rows, some resamples hardly
 vary. Dividing by the tiny standard error of such resamples gave limits of 10^11 at n = 5. Smaller
-samples therefore use Student's t of the logarithm. The intervals of Student's t contain the true
-mean in 93-95 % of samples at n = 3 to 8 (for ratios, by Welch: 94-97 %)."""
+samples therefore use Student's t of the logarithm. At n = 3 to 8, the intervals of
+Student's t contain the true mean in 93-95 % of samples. For ratios, Welch's intervals contain the
+true ratio in 94-97 % of samples."""
 MEDIAN_BOOTSTRAP_ROWS = 5
 FEWEST_ROWS = 3
 STUDENTISED = "calibrated studentised bootstrap of the log"
@@ -128,8 +129,8 @@ def estimate_ratio_of_means(
 def estimate_share_of_whole(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate:
     """Estimate the mean of a part divided by the mean of the whole.
 
-    An example is the share of the prediction in the total latency. The first values of ``part`` and
-    ``whole`` belong to the same row, and so do the second values, and so on.
+    An example is the share of the prediction in the total latency. Values at the same
+    position of ``part`` and ``whole`` belong to the same row.
 
     Raises:
         AnalysisError: The samples are not of the same length.

@@ -94,7 +94,7 @@ def _depth_of_median_interval(n: int) -> tuple[int, float]:
 
 
 def _coverage_of_median_pair(depth: int, n: int) -> float:
-    """Return the chance that the ``depth``-th smallest and largest rows enclose the median."""
+    """Return the chance that the median lies between the ``depth``-th smallest and largest row."""
     return 1 - 2 * float(stats.binom.cdf(depth - 1, n, 0.5))
 
 

@@ -28,8 +28,9 @@ Z_ONE_SIDED = 1.6448536269514722
 """Normal quantile of 0.95."""
 
 RESAMPLES = 1999
-"""The number of bootstrap resamples. With this number, a limit of a 95 % interval lies between the
-50th and the 51st of the sorted resampled values, counted from its own end.
+"""The number of bootstrap resamples. With this number, the lower limit of a 95 % interval
+lies between the 50th and the 51st smallest resampled value. The upper limit lies between the 50th
+and the 51st largest value.
 """
 DRAWN_AT_ONCE = 200
 """How many resamples are in memory at the same time."""
@@ -67,8 +68,8 @@ def estimate_grouped_proportion(
 
     Args:
         is_success: Shape ``(n,)``.
-        groups: Capture session or patient of each photograph, shape ``(n,)``; None takes
-            photographs as independent.
+        groups: Capture session or patient of each photograph, shape ``(n,)``. If None,
+            photographs count as independent.
     """
     n = is_success.size
     found = estimate_proportion(int(is_success.sum()), n)
@@ -114,8 +115,8 @@ def estimate_grouped_mean(values: Floats, groups: ArrayLike | None = None) -> Es
 
     Args:
         values: Value of each photograph, shape ``(n,)``.
-        groups: Capture session or patient of each photograph, shape ``(n,)``; None takes
-            photographs as independent.
+        groups: Capture session or patient of each photograph, shape ``(n,)``. If None,
+            photographs count as independent.
     """
     if not values.size:
         return Estimate(None, None, None, 0, NORMAL, reason=NO_PHOTOGRAPH)
@@ -155,14 +156,14 @@ def estimate_auroc(
     variance to grouped photographs (Biometrics 1997, 53:567-578). The interval is computed on the
     logit scale, so that its limits stay between 0 and 1. If every positive photograph scores above
     every negative one, this variance is zero. If all positive or all negative photographs belong to
-    one group, it cannot be computed. In both cases, :func:`newcombe_limits_of_auroc` computes the
-    interval from the numbers of groups.
+    one group, the variance cannot be computed. In both cases, :func:`newcombe_limits_of_auroc`
+    computes the interval from the numbers of groups.
 
     Args:
         is_positive: Shape ``(n,)``, boolean.
         scores: Shape ``(n,)``; the higher the score, the more likely the photograph is positive.
-        groups: Capture session or patient of each photograph, shape ``(n,)``; None takes
-            photographs as independent.
+        groups: Capture session or patient of each photograph, shape ``(n,)``. If None,
+            photographs count as independent.
     """
     positive = np.asarray(is_positive, dtype=bool)
     values, n = np.asarray(scores, dtype=np.float64), positive.size
@@ -197,8 +198,8 @@ def estimate_auroc_change(
         is_positive: Shape ``(n,)``, boolean.
         first: Scores by the first grader, shape ``(n,)``.
         second: Scores by the second grader, shape ``(n,)``.
-        groups: Capture session or patient of each photograph, shape ``(n,)``; None takes
-            photographs as independent.
+        groups: Capture session or patient of each photograph, shape ``(n,)``. If None,
+            photographs count as independent.
         z: How many standard errors each limit lies away from the difference.
 
     Returns:
@@ -241,7 +242,7 @@ def _count_groups_on_each_side(
 def _compute_auroc_and_deviations(
     positive: NDArray[np.bool_], values: Floats
 ) -> tuple[float, Floats]:
-    """Return the area under the ROC curve, and the deviation of each photograph's share from it.
+    """Return the area under the ROC curve, and how far each photograph's share is from the area.
 
     The share of a positive photograph is the share of negative photographs with a lower score. The
     share of a negative photograph is the share of positive photographs with a higher score. Equal
@@ -337,7 +338,7 @@ def estimate_by_group_bootstrap(
         statistic: Function that computes the statistic of b resamples, shape ``(b,)``, from their
             sums, shape ``(b, k)``.
         groups: Capture session or patient of each photograph, shape ``(n,)``; photographs
-            of one group are drawn together. None takes photographs as independent.
+            of one group are drawn together. If None, photographs count as independent.
         seed: Seed for drawing the resamples.
         tail: Share of the resamples below the lower limit, and above the upper limit.
     """

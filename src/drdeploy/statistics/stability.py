@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 FEWEST_FOR_A_VERDICT = 8
 """The smallest number of rows for a verdict. With five rows or fewer, the test for drift cannot
-give a p value below its significance level. With six or seven rows, it can do so only if the values
-rise or fall almost without exception.
+give a p value below its significance level. With six or seven rows, the p value can be below this
+level only if the values rise or fall almost without exception.
 """
 LEVEL = 0.01
 """The significance level of each test. If a study has 26 scenarios, each test gives about one false
@@ -128,7 +128,8 @@ def estimate_ratio_of_odd_to_even_rows(values: Floats) -> Estimate:
     """Compare the odd rows of a scenario with its even rows.
 
     The odd and the even rows have the same configuration. About one in twenty intervals of the
-    ratio should therefore exclude 1. If clearly more of them exclude 1, the intervals of the study
-    are too short, so that comparisons of configurations show differences that do not exist.
+    ratio should therefore exclude 1. If clearly more than one in twenty exclude 1, the
+    intervals of the study are too short, and comparisons of configurations show differences that do
+    not exist.
     """
     return estimate_ratio_of_means(values[::2], values[1::2])

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from drdeploy.arrays import Floats
 
 RESAMPLES = 1999
-"""The number of bootstrap resamples. With this number, even the smallest tail below cuts off about
-ten pivots.
+"""The number of bootstrap resamples. With this number, about ten pivots are cut off even at the
+smallest of the tails that are defined in this module.
 """
 ROUNDING = 1e-24
 """A squared error of a logarithm up to this value is only a rounding error.
@@ -66,7 +66,7 @@ OF_A_MEAN = Tails(above=0.005, below=TAIL)
 """Tails for a mean. A sample without slow rows has both too small a mean and too small a spread, so
 the upper limit is moved further out."""
 OF_A_COMPARISON = Tails(above=0.015, below=0.015)
-"""Tails for a comparison of two samples, either of which may lack slow rows."""
+"""Tails for a comparison of two samples; each of the two may lack slow rows."""
 
 
 @dataclass(frozen=True)

@@ -61,17 +61,17 @@ def run_study(
             this project.
         results: The folder for the rows. Rows that are already in the folder are kept.
         only: Run only the trials whose id contains this text, or matches this pattern.
-        seed: Seed of arrival times, of the order of photographs and of random weights. None uses
-            the seed in the study's file.
-        photographs: A folder of photographs to send. None sends the example photographs, or
+        seed: Seed of arrival times, of the order of photographs and of random weights. If None,
+            the seed in the study's file is used.
+        photographs: A folder of photographs to send. If None, the example photographs are sent, or
             synthetic photographs if the examples are not installed.
         weights: A folder of ImageNet weights as Keras publishes them, for architectures without
-            trained weights. None uses random weights for these architectures.
+            trained weights. If None, these architectures get random weights.
         endpoint_url: Address of a running local service; if None, a local service is started for
             the run and stopped after it.
-        isolation: How the local service runs endpoints: ``container``, ``process``, or ``auto``,
-            which means containers if a container engine answers and can build the images, otherwise
-            processes.
+        isolation: How the local service runs endpoints: ``container``, ``process`` or ``auto``.
+            ``auto`` means containers if a container engine answers and can build the images,
+            otherwise processes.
         fresh: Move earlier rows of the folder aside and start over.
         own_names: Name photographs in the rows by their file names, not by a keyed hash.
         progress: Receives each event of the run; if None, the events go to the log
@@ -159,7 +159,7 @@ def recommend(
         requirements: What an option must meet. Without requirements, the cheapest option wins.
         assumptions: Values that cannot be measured, for example the time after which an idle
             container is removed.
-        prices: A price sheet, or its TOML file. None uses the packaged price sheet.
+        prices: A price sheet, or its TOML file. If None, the packaged price sheet is used.
         seed: Seed of the arrivals, the simulation and the bootstrap.
         allow_mixed: Accept rows that were measured on different platforms or machines.
         as_measured: Decide with the latencies that were measured on this machine. By default, the

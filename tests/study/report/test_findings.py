@@ -85,7 +85,7 @@ def test_a_model_whose_invocations_all_failed_has_no_winner(quick_rows, finding_
     failed = [replace(row, outcome="unavailable") for row in warm(quick_rows, 1024)]
     model_finding = finding_of(failed)
     assert model_finding.findings == ()
-    assert "No invocation of vgg19 succeeded" in model_finding.sentences[0]
+    assert "No row of vgg19 counts" in model_finding.sentences[0]
 
 
 def test_a_model_measured_only_in_an_open_loop_is_not_said_to_have_failed(quick_rows, finding_of):

@@ -69,8 +69,8 @@ def fit_transfer_model(
         image_gb: The compressed size of the container image of ``measurements`` in GB.
         account: Rows of the same software in the user's account, which ``study run --target aws``
             measured.
-        stack: Rows of the study ``study-stack`` on the machine of the measurements. None uses the
-            packaged rows, which may come from another machine.
+        stack: Rows of the study ``study-stack`` on the machine of the measurements. If None, the
+            packaged rows are used, which may come from another machine.
         seed: The seed of the bootstrap.
 
     Raises:
@@ -212,10 +212,10 @@ def _write_limits_of_model(
             f"run {STACK_STUDY}` on your machine, and pass its results with --stack."
         )
     yield (
-        "The model of AWS latency is fitted to two TensorFlow networks, which the 2023 study "
-        "measured in one region. Another runtime may have other CPU ratios, and AWS has changed "
-        "since 2023. Measure on AWS before you promise a latency, and pass the "
-        "rows with --account."
+        "Without your own rows from AWS (--account), the model of AWS latency is fitted to two "
+        "TensorFlow networks, which the 2023 study measured in one region. Another runtime may "
+        "have other CPU ratios, and AWS has changed since 2023. Measure on AWS before you promise "
+        "a latency, and pass the rows with --account."
     )
     yield (
         "The 2023 study's instances have four vCPUs, but the local rows were measured with two. "

@@ -136,7 +136,7 @@ def _summarise_rows(
 
 
 def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSeries, ...]:
-    """Return the 2023 study's twenty series, each paired with local rows of its software.
+    """Return the 2023 study's twenty series, each paired with local rows of the same software.
 
     Args:
         stack: Local rows of the study ``study-stack``; None for the packaged rows.
@@ -171,7 +171,7 @@ def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSerie
 def pair_series_of_account(
     local: Measurements, account: Measurements, image_gb: float
 ) -> tuple[PairedSeries, ...]:
-    """Return the series of the user's account, each paired with local rows of its software.
+    """Return the series of the user's account, each paired with local rows of the same software.
 
     Args:
         local: Rows of this machine.

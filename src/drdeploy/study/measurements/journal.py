@@ -3,8 +3,8 @@
 Each row is appended to the file with a single ``write``, and an ``fsync`` follows at once. If the
 process is killed, at most the rows of unanswered requests and the row that it was just writing are
 lost. The file may then end with an incomplete line. :func:`read_complete_rows` ignores this line,
-and the next run removes it. A report, which also reads files without a line break at their end,
-ignores the line only if it lacks cells.
+and the next run removes it. A report also reads files that do not end with a line break. It
+therefore ignores the last line only if cells are missing from it.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Measurement:
     ] = ""
     outcome: Annotated[
         MeasuredOutcome,
-        "`ok` for a row that counts, otherwise the kind of failure. `wrong_start` means a warm "
+        "`ok` for a success, otherwise the kind of failure. `wrong_start` means a warm "
         "start where the scenario needs a cold one, or the reverse. `ungradable` means an answer "
         "without a prediction.",
     ]
@@ -155,7 +155,7 @@ class Measurement:
     ] = None
     photograph: Annotated[
         str,
-        "Name of the photograph: a keyed hash, or the name of its file with `--names`; empty for a "
+        "Name of the photograph: a keyed hash, or, with `--names`, its file name; empty for a "
         "transform job.",
         OPTIONAL,
     ]

@@ -21,7 +21,7 @@ SET_ASIDE_FOLDER = "earlier"
 
 
 class ResultsFolder:
-    """The results folder of one study, which one process writes to at a time.
+    """The results folder of one study; only one process at a time writes to it.
 
     Attributes:
         measurements: The file with one row per invocation.

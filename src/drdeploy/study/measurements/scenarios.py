@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from drdeploy.study.measurements.load import Measurements
 
 UNLIMITED_ISOLATION = "process"
-"""The isolation of a process without a cgroup, which has no enforced memory and CPU limits."""
+"""The isolation of a process without a cgroup: nothing enforces memory and CPU limits."""
 
 
 @dataclass(frozen=True, order=True)

@@ -92,7 +92,7 @@ class _NotRecomputableError(ValueError):
 
 
 def _replace_definition_without_rows(definition: Definition, study: PublishedStudy) -> Definition:
-    """Return the definition; if its rows were not published, return one that says so."""
+    """Return the definition; if rows for it were not published, the returned definition says so."""
     formula = definition.formula
     if formula is None or definition.why_not:
         return definition

@@ -29,8 +29,8 @@ def convert_figure_to_json(figure: RecomputedFigure) -> dict[str, Any]:
     the printed digits. ``interval`` is ``[low, high]``, or null with a ``reason``. A reading is one
     way to compute the number from the rows. ``readings`` lists the first few readings that differ
     from the definition and give the printed digits. ``reading`` describes the first reading in this
-    list. It is null if the list is empty, or if its readings may give the printed digits only by
-    chance.
+    list. It is null if the list is empty, or if chance alone may explain why its readings give the
+    printed digits.
     """
     printed, definition, found = figure.printed, figure.definition, figure.estimate
     interval = [found.low, found.high] if found and found.has_interval else None

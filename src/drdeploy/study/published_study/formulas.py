@@ -58,8 +58,8 @@ class Constant:
 
     Attributes:
         source: The place in the study where the constant was printed.
-        is_measured: Whether the constant is a mean or a ratio of measurements whose rows the study
-            did not publish, and not a price.
+        is_measured: Whether the study computed the constant, a mean or a ratio, from measurements
+            whose rows it did not publish.
     """
 
     value: float

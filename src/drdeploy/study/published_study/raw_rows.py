@@ -217,7 +217,7 @@ def _write_sentences_on_skipped_files_and_gaps(
         many = len(skipped) > 1
         yield (
             f"{'These files were' if many else 'This file was'} skipped, because "
-            f"{'their names are' if many else 'its name is'} not the name of an experiment: "
+            f"{'they are' if many else 'it is'} not named after an experiment: "
             f"{', '.join(skipped)}."
         )
     for experiment, table in tables.items():

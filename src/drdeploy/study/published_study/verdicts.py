@@ -57,7 +57,7 @@ class RecomputedFigure:
         check: A check that uses another printed number, for a number whose own rows were not
             published.
         near: Readings that use other rows and give a value within 1 % of the printed number. They
-            are searched only if the recomputed number differs from the printed one.
+            are searched for only if the recomputed number differs from the printed one.
     """
 
     printed: PrintedFigure

@@ -283,7 +283,7 @@ def describe_applied_transfer(
     image_gb: float,
     seed: int,
 ) -> AppliedTransfer | None:
-    """Describe how times were converted from this machine to AWS; None if none were converted."""
+    """Describe how times were converted from this machine to AWS; None if this was not done."""
     latencies = [
         latency
         for one in configurations

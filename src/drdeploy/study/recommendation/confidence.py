@@ -64,8 +64,9 @@ class ResampledOption:
     Attributes:
         usd: The monthly cost in each resample; NaN if the cost is not known.
         p95_s: The p95 in each resample; infinite if more than 5 % of the requests are refused.
-        p95_as_measured_s: The p95 computed from the times measured on this machine, with the same
-            share of cold starts. None if ``p95_s`` itself is computed from measured times.
+        p95_as_measured_s: The p95 computed from the times measured on this machine, with the share
+            of cold starts that ``p95_s`` has. None if ``p95_s`` itself is computed from measured
+            times.
     """
 
     name: str

@@ -298,7 +298,7 @@ def _compare_policies_on_one_configuration(
 
     Returns:
         The name of the configuration and the comparison. Without a serverless configuration, the
-        name is empty and the comparison None.
+        name is empty and the comparison is None.
     """
     serverless = [option for option in simulated if option.policy]
     if not serverless:
@@ -361,10 +361,10 @@ def _write_notes_on_decision(options: Sequence[Option], inputs: DecisionInputs) 
         yield (
             f"The sensitivity and specificity of {' and '.join(flattered)} do not count, because "
             "they were measured on the photographs on which the thresholds were chosen. On other "
-            "photographs, they would probably be lower. To get rates that count, adapt the grader "
-            "to photographs that you graded (`drdeploy model recalibrate ARTIFACT --data "
-            "PHOTOGRAPHS`), and run the study again with the new artifact. `drdeploy model train` "
-            "also writes rates that count."
+            "photographs, they would probably be lower. To measure both on other photographs, "
+            "adapt the grader to photographs that you graded (`drdeploy model recalibrate ARTIFACT "
+            "--data PHOTOGRAPHS`). Then run the study again with the new artifact. `drdeploy model "
+            "train` also measures both on other photographs."
         )
     unpriced = sorted({option.no_cost for option in options if option.no_cost})
     if unpriced:

@@ -55,9 +55,9 @@ class EvaluatedOption:
             refused.
         p95_s_limits: The interval of the middle 95 % of the p95 in bootstrap resamples; None if
             a p95 is infinite.
-        p95_as_measured_s: The p95 with the times that were measured on this machine, if ``p95_s``
-            is computed from times that are expected on AWS. None otherwise. It is also None if more
-            than 5 % of the requests are refused.
+        p95_as_measured_s: The p95 with the times that were measured on this machine. None if
+            ``p95_s`` itself is computed from measured times, or if more than 5 % of the requests
+            are refused.
         cold_share: The share of the answered requests that met a cold start.
         throttled_share: The share of all requests that were refused.
         waiting_p95_s: The 95th percentile of the time that a request waits for a free instance.

@@ -116,10 +116,10 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
     """Return why the sensitivity or specificity is too low; empty if both are high enough.
 
     At one or more operating points, sensitivity and specificity must both be high enough. The lower
-    end of the 95 % interval of each must reach the required value. If a configuration has no
-    operating points, its sensitivity and specificity were never measured, and it does not meet any
-    requirement on them. If its rates are not cross-fitted, it does not meet any requirement either:
-    a threshold always does better on the photographs on which it was chosen than on others.
+    end of the 95 % interval of each must reach the required value. A configuration without
+    operating points misses the requirements, because its sensitivity and specificity were never
+    measured. A configuration whose rates are not cross-fitted misses them, too: a threshold usually
+    does better on the photographs on which it was chosen than on others.
     """
     wanted = [
         ("sensitivity", required.min_sensitivity),
@@ -158,7 +158,10 @@ def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requi
 def has_only_rates_that_do_not_count(
     measured: MeasuredConfiguration, required: Requirements
 ) -> bool:
-    """Whether rates are required, and the artifact has rates, but none that is cross-fitted."""
+    """Whether a sensitivity or specificity is required, but none in the artifact is cross-fitted.
+
+    The answer is no if the artifact has no operating point for the required grade.
+    """
     if required.specificity_floor is None:
         return False
     best = choose_best_operating_point(measured, required)
@@ -168,12 +171,11 @@ def has_only_rates_that_do_not_count(
 def choose_best_operating_point(
     measured: MeasuredConfiguration, required: Requirements
 ) -> OperatingPoint | None:
-    """Return the operating point with the best sensitivity for the required grade.
+    """Return the best operating point for the required grade.
 
-    The best sensitivity is the one whose 95 % interval has the highest lower end. If the rates of
-    some operating points are cross-fitted, only these points are considered, and if some of them
-    reach the required specificity, only these. The result is None if there is no operating point
-    for the grade.
+    Three things decide, in this order: whether the rates of a point are cross-fitted, whether it
+    reaches the required specificity, and how high the lower end of the 95 % interval of its
+    sensitivity is. The result is None if there is no operating point for the grade.
     """
     floor = required.specificity_floor or 0.0
     points = [

@@ -166,7 +166,9 @@ WAYS: dict[WayName, HostingWay] = {
 def describe_broken_constraints(
     required: Requirements, way: HostingWay, instance_type: str
 ) -> Iterator[str]:
-    """Yield a text for each hard constraint that a way of hosting breaks; most name a source.
+    """Yield a text for each hard constraint that a way of hosting breaks.
+
+    Most of the texts name the page of AWS's documentation that states the limit.
 
     Args:
         required: The requirements, which hold the constraints.

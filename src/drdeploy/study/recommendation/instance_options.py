@@ -283,7 +283,7 @@ def _simulate_components(load: InstanceLoad) -> SimulatedInstances:
 
 
 def _write_instance_range(most: int) -> str:
-    """Return a range of instances that starts at 0 as text, for example ``0 to 3 instances``."""
+    """Return a text such as ``0 to 3 instances``, for a number of instances that changes."""
     return "0 or 1 instance" if most == 1 else f"0 to {most} instances"
 
 

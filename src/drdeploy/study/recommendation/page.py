@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.decision_grid import DecisionGrid
 
 MOST_RUNNERS_UP, MOST_EXCLUDED = 5, 6
-"""How many runners-up, and how many excluded options, the page shows at first; a click shows the
-others."""
+"""At first, the page shows at most five runners-up and at most six excluded options. A click shows
+the others."""
 
 
 def render_decision_section(decision: Decision) -> Markup:

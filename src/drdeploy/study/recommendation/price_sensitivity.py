@@ -63,7 +63,7 @@ class PriceSensitivity:
 def compute_price_sensitivities(
     winner: str, bills: Mapping[str, Bill], choose: Choose
 ) -> tuple[PriceSensitivity, ...]:
-    """Return the sensitivity to each price, starting with the largest part of the winner's bill.
+    """Return the sensitivity to each price; the largest part of the winner's bill comes first.
 
     Args:
         winner: Name of the winner, a key of ``bills``.

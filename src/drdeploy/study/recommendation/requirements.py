@@ -115,7 +115,7 @@ class Requirements:
 
     @property
     def specificity_floor(self) -> float | None:
-        """The specificity that an operating point must have; None if none is required."""
+        """The specificity that an operating point must have; None if any will do."""
         if self.min_specificity is None and self.min_sensitivity is not None:
             return DEFAULT_MIN_SPECIFICITY
         return self.min_specificity
@@ -221,8 +221,9 @@ class Assumptions:
                 "when the load has been above the target for 3 minutes. It removes an instance "
                 "when the load has been below 90 % of the target for 15 minutes. The alarms of "
                 "target tracking have these times. If an asynchronous endpoint has no "
-                "instances, the first one is started two minutes after a request arrives. If the "
-                "endpoint hosts an inference component, it is started after one minute."
+                "instances, the first one is started two minutes after a request arrives. If an "
+                "endpoint hosts an inference component, the first instance is started after one "
+                "minute."
             ),
             (
                 "A cold start is billed from the start of the container. If the time in the "
@@ -256,7 +257,7 @@ class DecisionInputs:
         required: The requirements that an option must meet to be chosen.
         assumptions: The values that cannot be measured.
         seed: The seed of the arrivals, the simulation and the bootstrap.
-        transfer: The model that estimates latencies on AWS from rows of this machine. With None,
+        transfer: The model that estimates latencies on AWS from rows of this machine. If None,
             the latencies are used as they were measured.
     """
 

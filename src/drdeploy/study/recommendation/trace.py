@@ -37,8 +37,8 @@ MAX_ARRIVALS = 50_000_000
 
 A year with one arrival per second stays below this limit."""
 MAX_DAYS = 3660
-"""The length of the longest trace in days: ten years. The simulation counts instances minute by
-minute, and a wrong year in one row would make it simulate millennia."""
+"""The largest allowed length of a trace in days: ten years. The simulation counts instances minute
+by minute, and a wrong year in one row would make it simulate millennia."""
 MOMENT, MINUTE, COUNT = "arrived_at", "minute", "count"
 
 
@@ -51,9 +51,9 @@ def read_arrivals_from_trace(path: Path, *, seed: int = 0) -> Arrivals:
 
     Raises:
         InvalidInput: The file cannot be read, or its columns or a value are not valid. The error is
-            also raised if a minute occurs twice, if only some times have a time zone, if all
-            arrivals have the same time, or if there are too few arrivals, too many arrivals or too
-            many days.
+            also raised if a minute occurs twice, if only some times have a time zone, or if all
+            arrivals have the same time. The trace may also have too few arrivals, too many
+            arrivals, or too many days.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -220,8 +220,8 @@ class Traffic:
 
         Args:
             seed: The seed of the random numbers; the same seed gives the same arrivals.
-            weeks: The number of weeks.  None draws enough weeks for about 20,000 requests, but at
-                least 1 week and at most 104 weeks.
+            weeks: The number of weeks. If None, enough weeks are drawn for about 20,000 requests,
+                but at least 1 week and at most 104 weeks.
 
         Raises:
             InvalidInput: No patient arrives in the drawn weeks.

@@ -143,7 +143,9 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
             f"{'; '.join(nearest.failures)}."
         )
     else:
-        cold = f" A cold start delays {winner.cold_share:.2%} of them." if winner.policy else ""
+        cold = (
+            f" A cold start delays {winner.cold_share:.2%} of the answers." if winner.policy else ""
+        )
         yield (
             f"Host {winner.name}: {format_usd(winner.usd_per_month)} a month, "
             f"{format_usd(winner.usd_per_patient)} per patient. Of all photographs, 95% are "
@@ -174,7 +176,7 @@ def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -
     promised = (
         ""
         if point.target_sensitivity is None
-        else f" The point promises a sensitivity of {point.target_sensitivity:.1%}."
+        else f" The operating point promises a sensitivity of {point.target_sensitivity:.1%}."
     )
     tested = "" if point.tested is None else f" {point.tested.description}"
     return (
@@ -245,8 +247,8 @@ def _write_sentence_about_both_latencies(winner: EvaluatedOption) -> Iterator[st
         else ""
     )
     yield (
-        f"The p95 is {format_seconds(winner.p95_s)} as expected on AWS{interval}. Computed from "
-        f"the times measured here, it is {format_seconds(here_s)}."
+        f"The p95 as expected on AWS is {format_seconds(winner.p95_s)}{interval}. Computed from "
+        f"the times measured here, the p95 is {format_seconds(here_s)}."
     )
 
 
@@ -288,7 +290,7 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
             "Of the options that are equally simple, the choice is the fastest."
         )
     return (
-        f"No tied option is simpler to run than the choice: {needs}. Of the options that are "
-        "equally simple, those count as equally fast whose p95 is at most "
-        f"{SAME_SPEED_SHARE:.0%} above that of the fastest. The choice is the cheapest of them."
+        f"No tied option is simpler to run than the choice: {needs}. Equally simple options count "
+        f"as equally fast if their p95 is at most {SAME_SPEED_SHARE:.0%} above the lowest p95. The "
+        "choice is the cheapest of the options that are equally fast."
     )

@@ -2,7 +2,7 @@
 
 - ``summaries`` computes the times, the cost and the number of rows of each scenario.
 - ``queues_and_jobs`` summarises asynchronous requests and Batch Transform jobs.
-- ``comparisons`` computes ratios between scenarios that differ in one dimension, with intervals.
+- ``comparisons`` computes ratios, with intervals, between scenarios that differ in one dimension.
 - ``findings`` writes sentences on the fastest and the cheapest configuration, and on cold starts.
 - ``caveats`` writes warnings about the measurements.
 - ``evidence`` calls the modules above once, and holds all their results.

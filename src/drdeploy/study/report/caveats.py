@@ -57,8 +57,8 @@ _OF_PLATFORM = {
     "local": (
         "Rows with platform=local were measured on one machine, over loopback and on the CPU of "
         "the machine. The times of rows with platform=local include no network, no image pull, "
-        "and no placement and routing by AWS. Ratios between configurations carry over to AWS; "
-        "absolute times and costs do not."
+        "and no placement and routing by AWS. Absolute times and costs are different on "
+        "AWS. Ratios between configurations are often similar there, but not always."
     ),
     "aws": (
         "The times of rows with platform=aws include the network between the client and the "

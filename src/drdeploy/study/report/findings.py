@@ -92,7 +92,7 @@ def _write_finding_of_model(
             f"{model} has no warm or cold rows outside an open loop, so its configurations are not "
             "ranked."
             if any(summary.scenario.counted_row_count for summary in summaries)
-            else f"No invocation of {model} succeeded, so {model} has no results."
+            else f"No row of {model} counts, so {model} has no results."
         )
         return ModelFinding(model, endpoint_kind, (nothing,), ())
     sentences = [
@@ -185,13 +185,13 @@ class _Ranking:
             return (
                 f"{self.label(fastest)} has a lower mean latency, "
                 f"{notation.format_time_and_interval(fastest.total.mean)[0]}, "
-                f"but is not shown to be faster: "
-                f"{notation.format_ratio_as_text(speed_up, 'as fast')}."
+                f"but the measurements do not show that it is faster: "
+                f"{notation.format_ratio_as_text(speed_up, 'as fast as the cheapest')}."
             )
         return (
             f"{self.label(fastest)} answers in "
             f"{notation.format_time_and_interval(fastest.total.mean)[0]}, "
-            f"{notation.format_ratio_as_text(speed_up, 'as fast')}"
+            f"{notation.format_ratio_as_text(speed_up, 'as fast as the cheapest')}"
             f"{_write_cost_ratio_clause(_compute_cost_ratio(fastest, cheapest))}."
         )
 

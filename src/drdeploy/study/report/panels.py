@@ -1,4 +1,4 @@
-"""Group scenarios into panels, in each of which the scenarios differ in only one dimension."""
+"""Group scenarios into panels; the scenarios of a panel differ in only one dimension."""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ class JobSummary:
         photographs: The number of photographs in each job.
         total: The mean time from the creation of a job to its end.
         startup: The mean time from the creation of a job until its instances were ready to work.
-        per_photograph: The mean, over the jobs, of a job's working time divided by its photographs.
+        per_photograph: The working time of a job divided by its number of photographs, as a mean
+            over the jobs.
         cost_per_million_usd: The cost of a million photographs, or None if the price is not known.
         price: The price of a second of an instance, or None if the price is not known.
         no_cost: A sentence that names the unknown price; empty if the price is known.

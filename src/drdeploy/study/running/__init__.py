@@ -16,10 +16,10 @@ What an interrupted run leaves behind
 -------------------------------------
 
 Every row is written to disk as soon as its answer is there. Each row names its trial, and has a
-number within the trial, the sequence number. If the same command runs again, it keeps the rows and
+number within the trial, the sequence number. If the same command runs again, it keeps the rows. It
 measures only the sequence numbers that are missing or whose row does not count, for example because
-the request failed. Such a row is then marked as warm-up. If the scenario has a warm-up request,
-this request is sent again first. New rows get a new ``run_id``.
+the request failed. A row that does not count is then marked as warm-up. If the scenario has a
+warm-up request, this request is sent again first. New rows get a new ``run_id``.
 
 The requests of an open-loop or asynchronous trial follow one schedule, so such a trial cannot be
 continued in the middle. It starts again from the first request. Its earlier rows stay in the file,

@@ -10,8 +10,8 @@
    then tries rates between the limits, which brings the limits closer together.
 
 The search stops when the two limits differ by less than the required precision, when the time is
-up, or after 24 rates. It also stops if the rates between the limits are already measured closely
-enough, and at each of them some runs meet the requirement while others miss it.
+up, or after 24 rates. It also stops if the measured rates between the limits are close together.
+At each of these rates, some runs met the requirement and others missed it.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class CapacitySearch:
     Attributes:
         p95_s: The latency that at most 5 of 100 requests may exceed.
         requests: The number of requests in one run.
-        runs: The number of runs at a rate, unless its first run clearly meets or misses the
-            requirement. Each run has its own random arrivals.
+        runs: The number of runs at a rate. If a run clearly meets or misses the requirement, fewer
+            are enough. Each run has its own random arrivals.
         precision: The search narrows the highest rate down between a lower and an upper limit. It
             stops when the two limits differ by less than this share of the lower limit.
         time_limit_s: The search stops after this number of seconds.
@@ -98,7 +98,7 @@ class FoundCapacity:
     """The result of a search.
 
     :class:`~drdeploy.study.measurements.capacity.CapacityResult` explains the attributes. Here,
-    ``requests_at_once`` is that of all instances together, and is not rounded.
+    ``requests_at_once`` is the number for all instances together, and is not rounded.
     """
 
     rate_per_s: float | None
@@ -141,7 +141,7 @@ class CapacityFinder:
     _deadline: float = 0.0
 
     def find_highest_rate(self) -> FoundCapacity:
-        """Search for the highest rate that meets the requirement; return all measurements with it.
+        """Return the highest rate that meets the requirement, and all measurements of the search.
 
         Raises:
             EndpointError: The endpoint fails.
@@ -216,9 +216,8 @@ class CapacityFinder:
     def _choose_next_rate(self) -> float | None:
         """Return the rate to measure next, or None to end the search.
 
-        The search ends if two things hold for the measured rates between the lower and the upper
-        limit of the rate: they are close together, and at each of them some runs met the
-        requirement while others missed it.
+        The search ends if the measured rates between the lower and the upper limit are close
+        together. At each of these rates, some runs met the requirement and others missed it.
         """
         low, high = self._find_limits_of_rate()
         if low is None:

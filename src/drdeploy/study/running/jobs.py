@@ -62,7 +62,7 @@ class ObservedJob:
         photograph_count: The number of photographs of the job.
         payload_bytes: The size of all photographs of the job.
         outcome: ``ok`` if each photograph was graded.
-        error: Why the job is left out of the results, in one line; empty if it is not left out.
+        error: Why the job is left out of the results, in one line; empty if the job counts.
         model_digest: The digest of the model's artifact that the answers contain; empty if none
             contains it.
     """
@@ -102,7 +102,7 @@ class JobRunner:
     Attributes:
         name: The name of the trial; the names of its jobs begin with it.
         photographs: The photographs in the order in which they are stored. If a job needs more
-            photographs, these are repeated in the same order.
+            photographs, the photographs are repeated in the same order.
         environment: The environment variables of the container.
     """
 

@@ -94,7 +94,7 @@ def read_or_paint_photographs(
         cache: The folder in which synthetic photographs are kept for later runs, because painting
             them takes seconds.
         synthetic: The number of synthetic photographs.
-        names: How the rows name photographs. With None, they use a hash with the user's key.
+        names: How the rows name photographs. If None, they use a keyed hash.
 
     Raises:
         StudyError: The folder does not exist, or holds no photograph that decodes and is small

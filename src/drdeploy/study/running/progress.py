@@ -86,9 +86,10 @@ Such failures show that the endpoint does not keep up with the schedule.
 def find_uncounted_rows(trial: Trial, rows: Iterable[Measurement]) -> list[Measurement]:
     """Find the measurements of a trial that do not count, and return the last row of each.
 
-    A measurement does not count if its photograph was refused, or if its request failed. There is
-    one exception: if requests are sent on a schedule, a request that fails because of the load does
-    count, because the scenario measures how many fail.
+    A measurement does not count if its photograph was refused, if its request failed, or if its
+    start was of the wrong kind, for example warm instead of cold. There is one exception: if
+    requests are sent on a schedule, a request that fails because of the load does count, because
+    the scenario measures how many fail.
     """
     last = {row.sequence: row for row in rows if row.trial == trial.id and not row.is_warmup}
     return [

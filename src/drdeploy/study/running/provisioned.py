@@ -67,7 +67,7 @@ class Provisioning:
         approver: Receives notes on each step, and approves each plan with its cost.
         sheet: The price sheet from which the cost of each plan is computed.
         keep: Whether to keep the resources after the run. Endpoints with instances are deleted
-            even so, after the last trial that uses one.
+            in any case, after the last trial that uses one.
         safeguards: The encryption key and the permissions boundary of the resources.
     """
 
@@ -151,8 +151,8 @@ class StudyEndpoints:
     def trial_ended(self, trial: Trial) -> None:
         """Delete all endpoints with instances after the last trial that uses any of them.
 
-        All these endpoints are deleted together. To run Terraform for each endpoint separately
-        would cost more time than it saves.
+        All these endpoints are deleted together. Running Terraform for each endpoint
+        separately would cost more time than it saves.
         """
         if trial.id not in self._waiting:
             return

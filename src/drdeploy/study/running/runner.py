@@ -178,7 +178,7 @@ class Runner:
         """Return the sequence numbers that must be measured.
 
         Usually, these are the missing sequence numbers. But if requests are sent on a schedule,
-        earlier requests may still wait in the endpoint's queue when the next one is sent, and an
+        earlier requests may still wait in the endpoint's queue when the next one is sent. An
         interruption empties this queue. An interrupted schedule therefore starts again from its
         first request. Its earlier rows stay in the file and are marked as warm-up.
         """

@@ -45,7 +45,7 @@ class ObservedInvocation:
 
     Attributes:
         total_latency_s: The time from sending the request to the answer. If requests are sent on a
-            schedule, the time from ``scheduled_at`` to the answer or the result.
+            schedule, it is the time from ``scheduled_at`` to the answer or the result.
         requests_ahead: The number of asynchronous requests that had no result when this one was
             sent. None for a request that is not asynchronous.
     """
@@ -232,7 +232,7 @@ def classify_outcome_of_invocation(
         invocation: The invocation.
         answer: The fields of the invocation's answer.
         start: Whether the start was cold or warm; empty if this is not known.
-        expected: The start that the scenario needs; empty if it needs none.
+        expected: The start that the scenario needs; empty if both kinds are allowed.
     """
     if invocation.outcome != "ok":
         return invocation.outcome

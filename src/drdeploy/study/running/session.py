@@ -74,12 +74,12 @@ class RunOptions:
         images: The folder of photographs. None means the example photographs, or synthetic
             photographs if the examples are not installed.
         weights: The folder of ImageNet weights for models with ``weights = "best"``.
-        endpoint_url: The address of a running local service; None starts a local service.
+        endpoint_url: The address of a running local service; if None, one is started.
         aws: Whether to run on AWS, where Terraform creates the endpoints.
-        provisioning: How Terraform creates the endpoints. With None, each trial's endpoint is
+        provisioning: How Terraform creates the endpoints. If None, each trial's endpoint is
             created through the API of the local service.
-        isolation: Whether a local service that this run starts hosts endpoints in containers or as
-            processes. ``auto`` uses containers if possible.
+        isolation: How the local service hosts endpoints, if this run starts the service: in
+            containers or as processes. ``auto`` uses containers if possible.
         batch_bucket: On AWS, the bucket of transform jobs; empty if the plan has none.
         batch_role: On AWS, the ARN of the role of transform jobs; empty if the plan has none.
         fresh: Whether to move the rows of earlier runs to another place first, and measure

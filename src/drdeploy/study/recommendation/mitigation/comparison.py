@@ -43,7 +43,8 @@ class MitigationResult:
             starts. None if a cost is not known, or if the policy avoids no cold start.
         keep_warm_requests: The number of keep-warm requests in a month.
         is_deployable: Whether this project can set the policy up on AWS.
-        note: The unknown price of the policy, or that it avoids no cold start; empty for neither.
+        note: A text that names the unknown price, or says that the policy avoids no cold start.
+            Empty if the price is known and the policy avoids cold starts.
     """
 
     policy: str

@@ -1,7 +1,7 @@
 """The hybrid histogram of idle times: Shahrad et al., "Serverless in the Wild", USENIX ATC 2020.
 
 An idle time is the time between two requests. The policy counts idle times of up to four hours in a
-histogram, whose bins are one minute wide. It expects the next request after an idle time between
+histogram, whose bins are one minute wide. It expects that the next idle time will lie between
 the 5th and the 99th percentile of the earlier idle times. As a margin, the window in which a
 container is kept warm begins 10 % earlier and ends 10 % later.
 

@@ -4,14 +4,15 @@ The variables of batch transform jobs are for ``drdeploy batch run`` instead.
 
 Three variables hold schedules:
 
-- ``provisioned_scaling`` holds provisioned concurrency that changes by the hour. It has one
-  schedule for each hour of the day and each number of containers that begins at this hour.
+- ``provisioned_scaling`` holds provisioned concurrency that changes by the hour. One schedule sets
+  a number of containers at an hour of the day. Days that change to the same number at the same hour
+  share a schedule.
 - ``keep_warm`` holds keep-warm requests. It has one schedule for all days on which the requests are
   sent in the same hours.
 - ``opening_hours`` holds opening hours. Each of its entries has two schedules, one that creates the
   endpoint and one that deletes it. Days with the same opening hours share one entry.
 
-The schedules name no time zone, and AWS then reads the hours as UTC. If the hours of the traffic
+The schedules name no time zone, so AWS reads the hours as UTC. If the hours of the traffic
 are in local time, add ``timezone`` to the schedules.
 """
 
@@ -105,7 +106,10 @@ def _write_hours_as_cron_field(hours: Sequence[int]) -> str:
 
 
 def _make_scaling_schedules(containers_by_hour: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """Return a schedule for each hour of the day and each number that begins at this hour."""
+    """Return the schedules that change the number of provisioned containers at full hours.
+
+    Days that change to the same number at the same hour share a schedule.
+    """
     days: dict[tuple[int, int], list[str]] = {}
     for at, containers in enumerate(containers_by_hour):
         # Index -1 is Sunday's last hour, which comes before Monday's first.

@@ -1,4 +1,4 @@
-"""Simulate instances whose number changes: by the hour, by autoscaling, or woken from zero.
+"""Simulate instances whose number changes by the hour or by autoscaling, and batch transform jobs.
 
 Autoscaling follows the alarms of a target-tracking policy (Application Auto Scaling user guide,
 "Target tracking scaling policies"). Instances are added after 3 minutes above the target, and

@@ -63,8 +63,8 @@ class MitigationActions:
     """What a policy against cold starts does during the simulation.
 
     Attributes:
-        keep_warm_s: The times of keep-warm requests in ascending order. To keep several containers
-            warm, the same time occurs several times.
+        keep_warm_s: The times of keep-warm requests in ascending order. If several
+            containers are kept warm, each time occurs once per container.
         provisioned_by_hour: The number of provisioned containers in each hour; empty if there are
             none.
     """
@@ -211,8 +211,8 @@ def _serve_requests_and_append_starts(
     The loop visits the requests in order of time. At each request, the containers that have become
     idle since the previous one are appended to the list ``idle``. The last container in this list
     is therefore the one that became idle last. If even this container has been idle for too long,
-    all others have been, too, and the list is emptied. Because containers are not removed one by
-    one, a request takes well below a microsecond.
+    all others have been, too, and the list is emptied. The loop is fast, because containers are
+    not removed one by one.
     """
     # This is the only loop over requests. For speed, it uses local names, and calls only functions
     # of heaps and lists.
