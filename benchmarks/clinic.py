@@ -256,7 +256,7 @@ def check(page: Page, studies: int, refused: int, graded: int, failed: int) -> N
         Target(
             f"the page answers within {1000 * ANSWER_P95_S:.0f} ms (p95) meanwhile",
             p95_s <= ANSWER_P95_S and not wrong,
-            f"{1000 * p95_s:.0f} ms of {len(answers)} answers, {wrong} of them errors",
+            f"{1000 * p95_s:.0f} ms for {len(answers)} answers, {wrong} of them errors",
         )
     )
 

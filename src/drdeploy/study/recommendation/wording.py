@@ -143,7 +143,11 @@ def write_answer_sentences(decision: Decision) -> Iterator[str]:
             f"{'; '.join(nearest.failures)}."
         )
     else:
-        cold = f" A cold start delays {winner.cold_share:.2%} of them." if winner.policy else ""
+        cold = (
+            f" A cold start delays {winner.cold_share:.2%} of all photographs."
+            if winner.policy
+            else ""
+        )
         yield (
             f"Host {winner.name}: {format_usd(winner.usd_per_month)} a month, "
             f"{format_usd(winner.usd_per_patient)} per patient. Of all photographs, 95% are "
@@ -275,9 +279,9 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
     parts = len(winner.operated_parts)
     as_simple = [one for one in tied if len(one.operated_parts) == parts]
     needs = (
-        f"besides the endpoint, it needs {' and '.join(winner.operated_parts)}"
+        f"besides the endpoint, the choice needs {' and '.join(winner.operated_parts)}"
         if parts
-        else "it needs nothing besides the endpoint"
+        else "the choice needs nothing besides the endpoint"
     )
     if not as_simple:
         return f"The choice is the simplest of these options to run: {needs}."
@@ -288,7 +292,7 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
             "Of the options that are equally simple, the choice is the fastest."
         )
     return (
-        f"No tied option is simpler to run than the choice: {needs}. Of the options that are "
-        "equally simple, those count as equally fast whose p95 is at most "
-        f"{SAME_SPEED_SHARE:.0%} above that of the fastest. The choice is the cheapest of them."
+        f"No tied option is simpler to run than the choice: {needs}. Options that are equally "
+        f"simple count as equally fast if their p95 is at most {SAME_SPEED_SHARE:.0%} above that "
+        "of the fastest. The choice is the cheapest of these options."
     )
