@@ -64,7 +64,7 @@ the disease. Three values describe the calibration:
   high.
 
 - *Intercept*: what must be added to the logits to make the probabilities right on average. It is 0
-  if they are right.
+  if the probabilities are right on average already.
 
 - *Slope*: the factor by which the logits must be multiplied. It is 1 if the probabilities are
   right. If the slope is below 1, the probabilities are too extreme: high probabilities are too
