@@ -101,9 +101,8 @@ CONCLUSION = """\
   not make them less extreme.
 
 - With three estimated shares, the probabilities of grade 3 or worse get worse: they become too
-  high, although they were right on average before. Observed / expected falls
-  {falls}. For int8, the interval of the intercept no longer contains 0. For
-  fp32, it still does.
+  high, although they were right on average before. Observed / expected falls {falls}.
+  For int8, the interval of the intercept no longer contains 0. For fp32, it still does.
 
 - The method assumes that the probabilities are calibrated, and that photographs of one grade look
   the same to the grader here and where it was calibrated. Here, the first assumption is wrong.
