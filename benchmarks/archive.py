@@ -349,12 +349,12 @@ def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None
     )
     page.text(
         f"Each run graded {NODES_PHOTOGRAPHS[size]:,} photographs.  Two nodes took "
-        f"{written(found)} of the time of one between the first and the last line of progress, and "
-        f"{written(whole)} of it for the whole run."
+        f"{written(found)} of the time of one node between the first and the last line of "
+        f"progress, and {written(whole)} of its time for the whole run."
     )
     page.text(quiet.description)
     page.targets.append(
-        at_most(f"two nodes take at most {TWO_NODES} of the time of one", whole, TWO_NODES,
+        at_most(f"two nodes take at most {TWO_NODES} of the time of one node", whole, TWO_NODES,
                 f"{written(whole)} for the whole run")
     )  # fmt: skip
 
@@ -407,7 +407,7 @@ class QuietRounds(Generic[K]):
         left_out = len(self.shares) - len(self.chosen)
         return (
             f"During a measurement, other programs used at most {used} of the processors, by "
-            f"round.  The page leaves out {left_out} rounds that were less quiet."
+            f"round.  Rounds left out, because other programs used more: {left_out}."
         )
 
 

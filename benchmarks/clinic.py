@@ -73,8 +73,8 @@ Each patient's study has four photographs, two of each eye, each a JPEG of 512 x
 DICOM file.  The studies are sent one after another, without a pause.  The grading of a study, with
 the packaged MobileNet in int8, begins a second after its last photograph has arrived.  During the
 whole run, the benchmark opens a web page every 0.2 s: the first or a later page of the worklist,
-the worklist with a filter, or the page of a study, for which the server reads the headers of the
-study's photographs.
+the worklist with a filter, or the page of a study. For the page of a study, the server reads the
+headers of the study's photographs.
 """
 
 
@@ -256,7 +256,7 @@ def check(page: Page, studies: int, refused: int, graded: int, failed: int) -> N
         Target(
             f"the page answers within {1000 * ANSWER_P95_S:.0f} ms (p95) meanwhile",
             p95_s <= ANSWER_P95_S and not wrong,
-            f"{1000 * p95_s:.0f} ms of {len(answers)} answers, {wrong} of them errors",
+            f"{1000 * p95_s:.0f} ms for {len(answers)} answers, {wrong} of them errors",
         )
     )
 

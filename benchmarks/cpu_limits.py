@@ -62,8 +62,9 @@ The model is the packaged grader, a MobileNet in int8.  Only the prediction is m
 photographs that are already decoded, in control groups with a CPU quota.  *Now and then* is the
 median latency with a pause of 150 ms before each photograph.  *Photographs/s* is the throughput
 with as many threads as CPUs, rounded up.  *Spin* is ONNX Runtime's default, and *chooses* is the
-setting that drdeploy chooses.  A target counts as missed only if the whole interval of the share
-is below 85 %.
+setting that drdeploy chooses.  The targets give the share of the best setting's speed that
+drdeploy's choice reaches.  A target counts as missed only if the whole interval of this share is
+below 85 %.
 """
 
 

@@ -122,14 +122,15 @@ def check_speed(page: Page, forms: Forms, found: Mapping[Cell, list[float]]) -> 
     """Compare the measured speeds with the targets."""
     faster = ratio(found[STUDY], found["drdeploy", "int8", 2])
     page.targets.append(at_least(
-        f"{forms.name} int8, our path, at least {TARGETS[forms.name]:g} x as fast as model.predict",
+        f"{forms.name} int8: drdeploy at least {TARGETS[forms.name]:g} x as fast as model.predict",
         faster, TARGETS[forms.name], f"{written(faster)} x",
     ))  # fmt: skip
     rivals = [c for c in found if c[1:] == ("fp32", 2) and c[0] not in {"gemm", "drdeploy"}]
     best = min(rivals, key=lambda c: float(np.median(found[c])))
     share = ratio(found[best], found["drdeploy", "fp32", 2])
     page.targets.append(at_least(
-        f"{forms.name} fp32, our path, at least {SHARE_OF_BEST:.0%} of the best ({best[0]})",
+        f"{forms.name} fp32: drdeploy at least {SHARE_OF_BEST:.0%} as fast as the fastest other "
+        f"runtime ({best[0]})",
         share, SHARE_OF_BEST, written(share),
     ))  # fmt: skip
 

@@ -49,12 +49,12 @@ same work: drdeploy's decoding, quality check and transform. They get the same p
 While only one photograph is being graded, its worker uses both vCPUs. `lean x 1` is one worker,
 which grades two photographs at once (`MODEL_SERVER_WORKERS=1`). `uvicorn` is drdeploy's gateway on
 Uvicorn instead of drdeploy's own HTTP protocol. `granian` is the same gateway on Granian, an HTTP
-server written in Rust, with two workers. Peers with worker processes have two workers with one
-thread each, which is their best setting on two cores. KServe has one process and two threads.
-`study` is the original study's stack: NGINX, Gunicorn, two Uvicorn workers, FastAPI, Pillow, and
-`model.predict` of Keras in fp32. All clients run in one process on the same two cores. `p50 at 1`
-is the median latency with one client. `p99 at 8` is the 99th percentile with 8 clients. `throughput
-at 8` is the number of photographs per second with 8 clients.
+server written in Rust, with two workers. The other servers with worker processes have two workers
+with one thread each, which is their best setting on two cores. KServe has one process and two
+threads. `study` is the original study's stack: NGINX, Gunicorn, two Uvicorn workers, FastAPI,
+Pillow, and `model.predict` of Keras in fp32. All clients run in one process on the same two cores.
+`p50 at 1` is the median latency with one client. `p99 at 8` is the 99th percentile with 8 clients.
+`throughput at 8` is the number of photographs per second with 8 clients.
 """
 
 

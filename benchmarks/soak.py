@@ -189,8 +189,8 @@ def check_recovery(page: Page, steady: Load, after: Load) -> None:
     )
     page.targets += [
         Target(
-            f"p50 back within {SLOWER - 1:.0%} of its earlier value {RECOVERS_WITHIN_S:g} s after "
-            "overload",
+            f"p50 back within {SLOWER - 1:.0%} of its earlier value at most "
+            f"{RECOVERS_WITHIN_S:g} s after overload",
             back_s is not None and back_s <= RECOVERS_WITHIN_S,
             "never" if back_s is None else f"after {back_s:.2f} s",
         ),

@@ -88,7 +88,7 @@ FLAGGED = """
 Each row describes altered copies of the {n} test photographs ({sessions} sessions), whose sessions
 were not used in training. The copies only imitate other cameras and other diseases. *Wrong at grade
 2* is the share of the graded copies for which the answered grade is on the wrong side of grade 2.
-Kappa is weighted quadratically. Refused copies are left out of both.
+Kappa is weighted quadratically. Both are computed without the refused copies.
 
 | copies | refused | flagged | wrong at grade 2 | kappa |
 |---|---|---|---|---|

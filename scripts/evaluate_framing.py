@@ -77,9 +77,9 @@ treat a photograph whose frame cuts the eye off, or in which the eye is squashed
 a grey or white surround? A program made such copies of {n} photographs from {sessions} sessions of
 the data set IDRiD (its test part), with one or several changes at a time. The rules that find the
 eye were improved with the help of {tuned} of these kinds of copies, and of about half of the
-sessions. The other {apart} kinds and the other sessions were held back, with one exception: while
-the rules were being improved, the results of the held-back kinds were looked at a single time, on
-two photographs of the sessions that were used.
+sessions. The other {apart} kinds and the other sessions were held back. There was one exception:
+while the rules were being improved, we looked once at results of the held-back kinds, on two
+photographs from the sessions that were not held back.
 
 - *Refused*: the grader answers that the photograph cannot be graded. *Most, of one kind* is the
   largest share that is refused among the copies of one kind.
@@ -112,9 +112,9 @@ NO_FUNDUS_HEAD = """
 ## Pictures that show no fundus
 
 The grader should refuse these pictures. They are {parts} parts of one picture of a cat, and the
-whole picture. Their colour is like that of an eye, so most other pictures are refused more often.
-One of the limits, the largest sharpness of a picture without a surround, was chosen with the help
-of other parts of this picture.
+whole picture. Their colour is like that of an eye, so most other pictures are refused more
+often than these. One of the limits, the largest sharpness of a picture without a surround, was
+chosen with the help of other parts of this picture.
 
 | the parts | graded | graded without a flag |
 |---|---|---|

@@ -103,9 +103,9 @@ session are alike.
 For research use. Not a medical device.
 """
 SUMMARY = """
-The share of spoilt photographs that are refused or flagged is {noticed}. The share for
-which the decision changes, and which are neither refused nor flagged, is {hidden}. It
-is largest with the flaw "{worst}": {share:.2f}.
+The share of spoilt photographs that are refused or flagged is {noticed}. The share of
+spoilt photographs whose decision changes although they are neither refused nor flagged is {hidden}.
+It is largest with the flaw "{worst}": {share:.2f}.
 """
 SCORE = """
 ## A learnt score beside the limits

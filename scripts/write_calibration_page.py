@@ -64,10 +64,11 @@ the disease. Three values describe the calibration:
   high.
 
 - *Intercept*: what must be added to the logits to make the probabilities right on average. It is 0
-  if they are right.
+  if the probabilities are right on average already.
 
 - *Slope*: the factor by which the logits must be multiplied. It is 1 if the probabilities are
-  right. Below 1, they are too extreme: high probabilities are too high, and low ones too low.
+  right. If the slope is below 1, the probabilities are too extreme: high probabilities are too
+  high, and low ones too low.
 
 The tables show the packaged graders on IDRiD's test photographs from sessions without training
 photographs. Each grader has four rows:
@@ -79,8 +80,8 @@ photographs. Each grader has four rows:
   The probabilities are adjusted to them. `drdeploy model evaluate --prevalence estimate` shows
   this row.
 
-- *estimated prevalence, one share*: only the share of grade 2 or worse is taken from this
-  estimate. `drdeploy artifact set-prevalence --prevalence estimate` does this.
+- *estimated prevalence, one share*: only the share of grade 2 or worse is taken from the
+  same estimate. `drdeploy artifact set-prevalence --prevalence estimate` does this.
 
 - *recalibrated*: `drdeploy model recalibrate` with these photographs and their labels. The row is
   cross-fitted: each photograph is graded with a temperature and weights that were chosen on
@@ -100,8 +101,8 @@ CONCLUSION = """\
   not make them less extreme.
 
 - With three estimated shares, the probabilities of grade 3 or worse get worse: they become too
-  high, although they were right on average before. Observed / expected falls {falls}. For int8,
-  the interval of the intercept no longer contains 0. For fp32, it still does.
+  high, although they were right on average before. Observed / expected falls {falls}.
+  For int8, the interval of the intercept no longer contains 0. For fp32, it still does.
 
 - The method assumes that the probabilities are calibrated, and that photographs of one grade look
   the same to the grader here and where it was calibrated. Here, the first assumption is wrong.
@@ -198,8 +199,8 @@ def _list_falls(rows: list[Row]) -> str:
         for row in rows
     }
     return " and ".join(
-        f"from {_format(ratios[precision, AS_PACKAGED])} to "
-        f"{_format(ratios[precision, THREE_SHARES])} ({precision})"
+        f"for {precision} from {_format(ratios[precision, AS_PACKAGED])} to "
+        f"{_format(ratios[precision, THREE_SHARES])}"
         for precision in PRECISIONS
     )
 

@@ -126,8 +126,8 @@ The following command makes the first decision:
 drdeploy recommend thesis-2023 --requests 500 --p95 5 --page decision.html
 ```
 
-The hospital requires a VPC, and the results of the archive may come later. Their commands therefore
-have further options:
+The hospital requires a VPC, and the results of the archive may come later. The commands for these
+two cases therefore have further options:
 
 ```sh
 drdeploy recommend thesis-2023 --requests 5000 --p95 2 --vpc
@@ -161,10 +161,10 @@ eyes than the others: on the same photographs, the difference between VGG19 and 
 may be due to chance ([the comparison](explanation.md#a-large-network-against-a-small-one)). The
 specificity of VGG19 is lower, so it sends more eyes without the disease to a human.
 
-The following table requires different sensitivities. The rows of VGG19 were measured with random
-weights. This does not matter, because latency and cost depend only on the architecture of a
-network, not on its weights. MobileNet in int8 was not measured in this study. Its cost is therefore
-not known, and it is not among the options. [In another
+Each row of the following table requires another sensitivity. The measurements of VGG19 were made
+with random weights. This does not matter, because latency and cost depend only on the architecture
+of a network, not on its weights. MobileNet in int8 was not measured in this study. Its cost is
+therefore not known, and it is not among the options. [In another
 measurement](benchmarks/runtimes.md#mobilenet-prediction-alone), a prediction of the int8 MobileNet
 took less time than one of the fp32 MobileNet.
 """

@@ -171,7 +171,11 @@ def recommend(
         ),
     ] = True,
     headroom: Annotated[
-        float, typer.Option(help="Share of the instances that must stay free in the busiest hour.")
+        float,
+        typer.Option(
+            help="Share of the instances' capacity that must stay free in the busiest hour."
+        ),
+
     ] = 0.3,
     fewest_instances: Annotated[
         int, typer.Option(help="Number of real-time instances that stay on without traffic.")

@@ -211,9 +211,9 @@ class Assumptions:
             (
                 f"An instance handles {self.requests_at_once} request"
                 f"{'s' * (self.requests_at_once > 1)} at once. Even in the busiest hour, "
-                f"{self.headroom:.0%} of the instances stay free. When there is no traffic, "
-                f"{self.fewest_instances} instance{'s' * (self.fewest_instances > 1)} still "
-                f"run{'s' * (self.fewest_instances == 1)}."
+                f"{self.headroom:.0%} of the instances' capacity stays free. When there is no "
+                f"traffic, {self.fewest_instances} instance{'s' * (self.fewest_instances > 1)} "
+                f"still run{'s' * (self.fewest_instances == 1)}."
             ),
             (
                 f"A new instance takes {self.instance_start_s:g} s to start. AWS bills this time, "
@@ -222,7 +222,7 @@ class Assumptions:
                 "when the load has been below 90 % of the target for 15 minutes. The alarms of "
                 "target tracking have these times. If an asynchronous endpoint has no "
                 "instances, the first one is started two minutes after a request arrives. If an "
-                "endpoint hosts an inference component, the first instance is started after one "
+                "inference component has no instances, its first instance is started after one "
                 "minute."
             ),
             (

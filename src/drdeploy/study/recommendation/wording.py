@@ -277,9 +277,9 @@ def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[Evaluate
     parts = len(winner.operated_parts)
     as_simple = [one for one in tied if len(one.operated_parts) == parts]
     needs = (
-        f"besides the endpoint, it needs {' and '.join(winner.operated_parts)}"
+        f"besides the endpoint, the choice needs {' and '.join(winner.operated_parts)}"
         if parts
-        else "it needs nothing besides the endpoint"
+        else "the choice needs nothing besides the endpoint"
     )
     if not as_simple:
         return f"The choice is the simplest of these options to run: {needs}."
