@@ -141,7 +141,7 @@ def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], lis
 
 
 def is_debris_file_in_archive(path: str) -> bool:
-    """Whether a file is no part of the model: a readme, or a file that a system or a tool added."""
+    """Whether the file is a readme, or was added by an operating system or a tool."""
     *folders, name = path.lower().split("/")
     if any(part in _DEBRIS_FOLDERS or part.startswith("paxheader") for part in folders):
         return True

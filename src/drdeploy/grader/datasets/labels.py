@@ -111,7 +111,8 @@ class LabelFormat:
     """How to read a table of labels.
 
     Attributes:
-        folder: The folder that the photographs' names are relative to; None is the table's folder.
+        folder: The folder that the photographs' names are relative to; None means the table's
+            folder.
         split: The split of the photographs for which the table names no split.
         names_files: Whether the table gives file names with suffixes. Published tables often give
             names without a suffix.

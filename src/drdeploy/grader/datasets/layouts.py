@@ -114,8 +114,7 @@ def _list_photographs_of_tables(root: Path) -> Listing:
     """Read all tables of labels in a folder: one table for each split, or a single table.
 
     Raises:
-        InvalidInput: There are several tables, and two of them belong to the same split or one
-            names no split.
+        InvalidInput: Two tables belong to the same split, or one of several tables names no split.
     """
     tables = _list_label_tables_below(root)
     splits = [split_from_name(table.name) or split_from_name(table.parent.name) for table in tables]

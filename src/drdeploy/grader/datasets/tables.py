@@ -1,7 +1,7 @@
 """Read text tables, for example from Excel, pandas or R, with any separator and several encodings.
 
-Empty rows, empty columns, and spaces around a cell are ignored. So are lines before the line with
-the names of the columns.
+The following are ignored: empty rows, empty columns, spaces around a cell, and lines before the
+line with the names of the columns.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def choose_test_photographs(
             f"{len(known)} of the {len(part)} photographs "
             f"{'shares' if len(known) == 1 else 'share'} a session or patient with another split. "
             "A grader that was trained on the other split has seen these eyes. Leave "
-            "photographs of known eyes out with --new-sessions."
+            "these photographs out with --new-sessions."
         )
     if not dataset.knows_groups:
         notes.append(

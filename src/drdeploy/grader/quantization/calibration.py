@@ -86,7 +86,7 @@ def calibrate_quantized_grader(
     may_calibrate: bool = True,
     seed: int = 0,
 ) -> OwnDecisions:
-    """Choose temperature and operating points on the predictions of the quantized grader.
+    """Choose the temperature and the operating points of a quantized grader.
 
     Args:
         original: The thresholds and operating points of the original grader. The quantized grader

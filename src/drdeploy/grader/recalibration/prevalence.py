@@ -49,7 +49,7 @@ DIGITS = 4
 ASSUMPTION = (
     "The estimate is right only if photographs of one grade look the same to the grader in your "
     "clinic and among the photographs on which it was calibrated. With another camera, they often "
-    "do not. Only graded photographs can show this (`drdeploy model evaluate`)."
+    "do not. Only graded photographs can show whether they do (`drdeploy model evaluate`)."
 )
 
 

@@ -104,8 +104,9 @@ def choose_session_settings(threads: int, cpus: float | None = None) -> dict[str
     prediction, which doubles the CPU time of a request on a busy machine.
 
     An int8 model gives the same answers on every x86 processor. On processors that lack the VNNI
-    instructions, ONNX Runtime by default cuts off large sums, which a setting avoids. On processors
-    that have them, the setting would only make a prediction in int8 take 2.6 times as long.
+    instructions, ONNX Runtime by default cuts off large sums, but a setting avoids this. On
+    processors with VNNI, the setting is not used: it would change no answer, but make a prediction
+    in int8 take 2.6 times as long.
     """
     limit = count_available_cpus() if cpus is None else cpus
     return {

@@ -109,7 +109,7 @@ def several_pictures_error(*, file_format: str) -> UnsupportedImage:
 def refuse_picture_behind_end(data: bytes, end: int, *, file_format: str) -> None:
     """Refuse a file in which a second JPEG or PNG follows the first picture.
 
-    Cameras and phones may append other data, for example a video. Such data are ignored.
+    Cameras and phones may append other data, for example a video. These data are ignored.
 
     Raises:
         UnsupportedImage: Another picture begins where the first one ends, or after zeros.
