@@ -77,7 +77,7 @@ class ArtifactContents:
         drdeploy does not run the code, and without the code the model may answer differently.
 
         Raises:
-            ManifestError: The folder ``code`` contains a file.
+            ManifestError: The folder ``code`` contains Python code that the manifest does not list.
         """
         for path in sorted(self.code, key=lambda path: not path.endswith(".py")):
             if path.removeprefix(self.root) not in listed:

@@ -121,7 +121,7 @@ def find_leaking_groups(dataset: Dataset) -> tuple[str, ...]:
 
     A network that is trained on one photograph of a group also learns what the group's other
     photographs look like. ``dataset.select_training_part(apart_from="test")`` leaves out the
-    training photographs of such groups.
+    training photographs of these groups.
     """
     splits_of: dict[str, set[str | None]] = {}
     for one in dataset.photographs:

@@ -88,7 +88,7 @@ class Listing:
 
     Attributes:
         entries: The photographs, split by split.
-        notes: Sentences about assumptions and about columns that were not read.
+        notes: Sentences about what was assumed, and about what was not read.
         group_unit: What a group is: ``patient``, ``session``, or ``group`` if the table does not
             say; empty if no groups are known.
     """

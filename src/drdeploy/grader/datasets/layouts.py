@@ -78,7 +78,7 @@ def _list_photographs_of_labels(root: Path) -> Listing:
 def _list_label_tables(folder: Path) -> list[Path]:
     """List the tables of labels in a folder.
 
-    A table whose name contains "submission" is left out. In a competition's data, such a table only
+    A table whose name contains "submission" is left out. In a competition's data, this table only
     shows the form of an answer, and its grades mean nothing.
     """
     return [
@@ -260,8 +260,8 @@ GRADE_FOLDERS: Final = ("No_DR", "Mild", "Moderate", "Severe", "Proliferate_DR")
 def _find_parent_of_grade_folders(folder: Path) -> Path | None:
     """Return the folder that contains the folders of the grades, or those of the splits.
 
-    This is the given folder, or a subfolder whose name ends with ``_images``. A subfolder with such
-    a name may lie inside another one.
+    This is the given folder, or a subfolder whose name ends with ``_images``. A subfolder with this
+    ending may lie inside another one.
     """
     candidates = [
         folder,

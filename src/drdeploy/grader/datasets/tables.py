@@ -63,8 +63,8 @@ class TextTable:
     Attributes:
         path: Path of the file.
         header: The names of the columns as they are written; empty if the table has no header.
-        rows: The rows. Each row has as many cells as the header or, if there is no header, as the
-            longest row.
+        rows: The rows. Each row has as many cells as the header, or two cells if there is no
+            header.
         notes: Sentences that say what was assumed about the file, and what was left out.
     """
 

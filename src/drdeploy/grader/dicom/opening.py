@@ -47,7 +47,7 @@ PHOTOGRAPH_CLASSES: Final[Mapping[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
     "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
 }
-"""The SOP classes that hold photographs of the eye (DICOM PS3.4, B.5)."""
+"""The SOP classes that may hold photographs of the eye (DICOM PS3.4, B.5)."""
 
 NATIVE: Final = frozenset({
     uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian

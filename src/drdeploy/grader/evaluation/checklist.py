@@ -172,7 +172,7 @@ def _describe_threshold_overlap(evaluated: GraderEvaluation) -> str:
     known = evaluated.known
     if known is None or not known.recalibrated_on:
         return ""
-    return f" {known.recalibrated_on} of the photographs evaluated here are among them."
+    return f" {known.recalibrated_on} of the photographs evaluated here were used to choose the thresholds."
 
 
 def _describe_separation(evaluated: GraderEvaluation) -> str:
@@ -252,7 +252,7 @@ def _list_checklist_items_on_results(evaluated: GraderEvaluation) -> Iterator[Ro
         "20b",
         "Severity among the photographs",
         "reported",
-        "See the number of each grade.",
+        "See the number of photographs of each grade.",
     )
     yield (
         "23",

@@ -1,4 +1,4 @@
-"""Compare a grader's results on photographs that are flagged as unusual, and on the others."""
+"""Compare a grader's results on photographs unlike the training photographs, and on the others."""
 
 from __future__ import annotations
 

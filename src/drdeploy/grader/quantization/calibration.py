@@ -64,7 +64,7 @@ def flag_at_operating_points(clinical: Clinical | None, graded: GradedSet) -> Fl
     """Return which photographs each operating point of a grader flags.
 
     Args:
-        clinical: The operating points, with thresholds that were chosen on other photographs.
+        clinical: The operating points with their thresholds.
         graded: The predictions. A photograph without a grade is never flagged.
 
     Returns:

@@ -18,8 +18,8 @@ if the integer that stands for zero is not 0. With these layers in fp32, less th
 differ. In exchange, the file is 0.4 MB larger.
 
 Weights in bf16 are rounded to bf16, but stored as fp32. Every runtime can therefore compute with
-them, and OpenVINO computes in bf16 if the processor supports it. An archive with weights in bf16
-compresses to half the size. Weights in fp16 are stored in 16 bits, and runtimes without fp16
+them, and OpenVINO computes in bf16 if the processor supports it. In the compressed archive, weights
+in bf16 take half the space. Weights in fp16 are stored in 16 bits, and runtimes without fp16
 kernels convert them to fp32.
 """
 

@@ -13,12 +13,13 @@ Sensitivity and specificity are also tested at each operating point, because an 
 not the grade, decides whether an answer says "referable". Each grader decides with its own
 thresholds, since these are the decisions that users get. If a threshold was chosen on photographs
 of the comparison, each of these photographs is judged by a threshold that was chosen on the others
-(cross-fitting). A quantized grader whose threshold was chosen for the same sensitivity may find a
-few more diseased eyes and flag many more healthy eyes. Both changes are reported. A gain in
-sensitivity does not make up for a loss in specificity, because the right exchange rate depends on
-the clinic, which the verdict does not know. For the same reason, a gain in specificity does not
-make up for a loss in sensitivity. The bounds take the thresholds as given. They do not include how
-much a threshold would change if it were chosen on other photographs.
+(cross-fitting). Cross-fitting is left out if there are too few photographs. A quantized grader
+whose threshold was chosen for the same sensitivity may find a few more diseased eyes and flag many
+more healthy eyes. Both changes are reported. A gain in sensitivity does not make up for a loss in
+specificity, because the right exchange rate depends on the clinic, which the verdict does not know.
+For the same reason, a gain in specificity does not make up for a loss in sensitivity. The bounds
+take the thresholds as given. They do not include how much a threshold would change if it were
+chosen on other photographs.
 
 The quantized grader is accepted only if every one-sided 95 % bound is within its margin. Because
 all tests must pass, the risk of accepting a worse grader stays at 5 %, and the level of the single
