@@ -172,7 +172,10 @@ def _describe_threshold_overlap(evaluated: GraderEvaluation) -> str:
     known = evaluated.known
     if known is None or not known.recalibrated_on:
         return ""
-    return f" {known.recalibrated_on} of the photographs evaluated here were used to choose the thresholds."
+    return (
+        f" {known.recalibrated_on} of the photographs evaluated here were used to choose the "
+        "thresholds."
+    )
 
 
 def _describe_separation(evaluated: GraderEvaluation) -> str:
