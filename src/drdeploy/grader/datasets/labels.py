@@ -247,8 +247,8 @@ class _LabelColumns:
         """
         if not table.header:
             note = (
-                f"{table.path.name} has no column names; its columns were read as photograph and "
-                "grade."
+                "The columns were read as photograph and grade, because there are no column names "
+                f"in {table.path.name}."
             )
             return cls((0,), (1,), (), (), (), (), (), () if form.is_published else (note,))
         names = [simplify_column_name(name) for name in table.header]

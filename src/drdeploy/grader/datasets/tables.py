@@ -208,7 +208,7 @@ def read_table_text(table: Path) -> tuple[str, list[str]]:
         if b"\0" in data:
             raise _not_a_table_error(table) from err
     return _decode_table_text(table, data, "cp1252"), [
-        f"{table.name} is not in UTF-8; read as Windows-1252."
+        f"Read as Windows-1252, because the encoding is not UTF-8: {table.name}."
     ]
 
 

@@ -154,8 +154,8 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "Sample size",
         "partly",
         (
-            f"{found.n} photographs, {found.referable.positives} of grade 2 or worse, "
-            f"{found.vision_threatening.positives} of grade 3 or worse. The intervals show how "
+            f"Photographs: {found.n}. Grade 2 or worse: {found.referable.positives}. "
+            f"Grade 3 or worse: {found.vision_threatening.positives}. The intervals show how "
             "precise the results are. Add how the number of photographs was planned."
         ),
     )
@@ -173,8 +173,8 @@ def _describe_threshold_overlap(evaluated: GraderEvaluation) -> str:
     if known is None or not known.recalibrated_on:
         return ""
     return (
-        f" {known.recalibrated_on} of the photographs evaluated here were used to choose the "
-        "thresholds."
+        " Photographs that were used to choose the thresholds and are evaluated here, too: "
+        f"{known.recalibrated_on}."
     )
 
 
@@ -194,7 +194,7 @@ def _describe_separation(evaluated: GraderEvaluation) -> str:
         "Sessions and patients are not known, so other photographs of the same eyes cannot be "
         "recognised."
         if shared is None
-        else f"{shared} photographs share a session or patient with another split."
+        else f"Photographs that share a session or patient with another split: {shared}."
         if shared
         else "No photograph shares a session or patient with another split of this folder."
     )
@@ -204,8 +204,8 @@ def _describe_separation(evaluated: GraderEvaluation) -> str:
 def _describe_copies(kind: str, count: int | None, photographs: int) -> str:
     if count is None:
         return (
-            f"The artifact does not list the photographs that the grader was {kind} on, so they "
-            "cannot be recognised."
+            f"Photographs that the grader was {kind} on cannot be recognised. The artifact does "
+            "not list these photographs."
         )
     if not count:
         return f"No photograph is a copy of a photograph that the grader was {kind} on."
@@ -223,14 +223,14 @@ def _describe_changes_to_model(evaluated: GraderEvaluation) -> str:
         )
         if known is not None and known.recalibrated_on:
             sentences.append(
-                f"{known.recalibrated_on} of these photographs are evaluated here, too, so the "
-                "results look better than they are."
+                "The results look better than they are, because some of these photographs are "
+                f"evaluated here, too: {known.recalibrated_on}."
             )
     assumed = None if evaluated.grader.manifest is None else evaluated.grader.manifest.prevalence
     if assumed is not None:
         sentences.append(
-            f"The artifact also gives probabilities at a prevalence of {assumed.prevalence:.1%} "
-            f"({assumed.how}); grades and decisions do not use them."
+            "Grades and decisions do not use the probabilities that the artifact also gives at a "
+            f"prevalence of {assumed.prevalence:.1%} ({assumed.how})."
         )
     sentences.append("The evaluation changed nothing." if sentences else "None.")
     if evaluated.details.adjustments:

@@ -152,9 +152,9 @@ def warn_about_specificity(gain: RecalibrationGain) -> list[str]:
     )
     warning = (
         "The specificity of the default decision (`referable`) is only "
-        f"{as_percent(after.value)}{interval}: the new artifact refers most of the eyes below "
-        f"grade 2.{earlier} A grader should clear at least {as_percent(DEFAULT_MIN_SPECIFICITY)} "
-        "of these eyes; otherwise, it saves little work. The threshold depends on the few "
+        f"{as_percent(after.value)}{interval}. The new artifact refers most of the eyes below "
+        f"grade 2.{earlier} A grader saves little work if it clears less than "
+        f"{as_percent(DEFAULT_MIN_SPECIFICITY)} of these eyes. The threshold depends on the few "
         "photographs of grade 2 or worse that have the lowest probabilities, so recalibrate with "
         "more such photographs. Before you use the new artifact, compare its sensitivity and "
         "specificity with those of the original artifact."

@@ -134,8 +134,8 @@ def set_prevalence(
         )
     if manifest.prevalence is not None:
         notes.append(
-            f"The artifact had a prevalence of {manifest.prevalence.prevalence:.1%}, which the new "
-            "prevalence replaces."
+            "The new prevalence replaces the earlier prevalence of the artifact, "
+            f"{manifest.prevalence.prevalence:.1%}."
         )
     provenance = msgspec.structs.replace(manifest.provenance, tool_version=VERSION)
     description = msgspec.structs.replace(manifest, prevalence=found, provenance=provenance)
