@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 MAX_SIDE_PX = 4096
-"""The largest side of a model's input: enough for any classifier, and a limit that catches
+"""The largest height or width of a model's input. It suffices for any classifier, and catches
 typos."""
 
 SHORT_DIGEST = 12

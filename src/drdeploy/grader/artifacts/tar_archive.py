@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 COMPRESSION_LEVEL = 6
 GZIP_START = b"\x1f\x8b"
 HEADER_BYTES_MAX = 64 * KIB
-"""The longest extended header, which holds, for example, a long name. tarfile reads the whole
-header into memory.
+"""The largest extended header that is accepted, in bytes. It holds, for example, a long name, and
+tarfile reads the whole header into memory.
 """
 NAME_CHARACTERS_MAX = 512
 NAME_PARTS_MAX = 16

@@ -53,7 +53,7 @@ OTHER_TABLE_SUFFIXES: Final = frozenset(
         *(".xml", ".yaml", ".yml"),
     }
 )
-"""The suffixes of table formats that are not separated text."""
+"""The suffixes of tables that are not text with separators."""
 
 
 @dataclass(frozen=True)

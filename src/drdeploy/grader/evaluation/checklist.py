@@ -96,8 +96,8 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "The reference standard and who set it",
         "partly",
         (
-            "The grade in the table of labels, on the ICDR scale. Add who graded, how, and with "
-            "what training."
+            "The grade in the table of labels, on the ICDR scale. Add who graded the photographs, "
+            "how, and with what training."
         ),
     )
     chosen = "" if grader.clinical_thresholds is None else grader.clinical_thresholds.chosen_on
@@ -126,7 +126,7 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "12e",
         "Methods",
         "reported",
-        "See how to read this page.",
+        'See "How to read this, and its limits".',
     )
     yield (
         "15, 16",
@@ -134,9 +134,9 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "Photographs without a grade or a label",
         "reported",
         (
-            f"{len(evaluated.graded) - found.n} without a grade, {len(test_set.set_aside)} set "
-            "aside. Each photograph without a grade is listed with the reason. Results are also "
-            "given with ungradable eyes counted as referred."
+            f"Without a grade: {len(evaluated.graded) - found.n}. Set aside: "
+            f"{len(test_set.set_aside)}. Each photograph without a grade is listed with the "
+            "reason. Results are also given with ungradable eyes counted as referred."
         ),
     )
     yield (
@@ -295,8 +295,8 @@ def _list_checklist_items_on_results(evaluated: GraderEvaluation) -> Iterator[Ro
         "What happens to poor photographs",
         "reported",
         (
-            "The limits in the artifact refuse poor photographs, each with a reason. See the "
-            "photographs that were not graded, and risk over coverage."
+            "Photographs beyond the limits in the artifact are refused, each with a reason. See "
+            "the photographs that were not graded, and risk over coverage."
         ),
     )
     yield (
@@ -311,7 +311,7 @@ def _list_checklist_items_on_results(evaluated: GraderEvaluation) -> Iterator[Ro
         "26",
         "Limits",
         "reported",
-        "See the limits, and the notes at the top.",
+        'See "How to read this, and its limits", and the notes at the top.',
     )
 
 

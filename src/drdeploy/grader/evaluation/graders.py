@@ -326,8 +326,8 @@ def collect_notes_on_grader(grader: Grader, known: KnownPhotographs | None) -> t
         notes.append(
             f"The grader was recalibrated on {known.recalibrated_on} of the {known.photographs} "
             "photographs. The results on these photographs look better than they are, because "
-            "the probabilities and the thresholds were fitted to them. The output of `model "
-            "recalibrate` has results without this fault."
+            "the probabilities and the thresholds were fitted to them. For results without this "
+            "fault, see the output of `model recalibrate`."
         )
     assumed = grader.manifest.prevalence
     if assumed is not None:
@@ -346,8 +346,8 @@ def collect_notes_on_grader(grader: Grader, known: KnownPhotographs | None) -> t
     if known.recalibrated_on is None:
         notes.append(
             "The artifact does not list the photographs that it was recalibrated on. If some of "
-            "them are among these photographs, the results look better than they are. Recalibrate "
-            "the grader again to have them listed."
+            "them are among these photographs, the results look better than they are. To get an "
+            "artifact that lists them, recalibrate the grader again."
         )
     return tuple(notes)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_SQUASH = 2.0
-"""The longer axis of an ellipse is at most this many times the shorter one."""
+"""The longer axis of an ellipse is at most this many times as long as the shorter axis."""
 MAX_OUTLINE_ERROR = 0.02
 """Largest root mean square distance of the outline from a fitted ellipse, as a share of the
 ellipse's radius.

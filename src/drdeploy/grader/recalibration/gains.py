@@ -156,8 +156,8 @@ def warn_about_specificity(gain: RecalibrationGain) -> list[str]:
         f"grade 2.{earlier} A grader saves little work if it clears less than "
         f"{as_percent(DEFAULT_MIN_SPECIFICITY)} of these eyes. The threshold depends on the few "
         "photographs of grade 2 or worse that have the lowest probabilities, so recalibrate with "
-        "more such photographs. Before you use the new artifact, compare its sensitivity and "
-        "specificity with those of the original artifact."
+        "more photographs of grade 2 or worse. Before you use the new artifact, compare its "
+        "sensitivity and specificity with those of the original artifact."
     )
     return [warning]
 

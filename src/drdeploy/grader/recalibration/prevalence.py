@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 DIGITS = 4
 ASSUMPTION = (
     "The estimate is right only if photographs of one grade look the same to the grader in your "
-    "clinic and among the photographs on which it was calibrated. With another camera, they often "
-    "do not. Only graded photographs can show whether they do (`drdeploy model evaluate`)."
+    "clinic and among the photographs on which it was calibrated. With another camera, photographs "
+    "often look different. To check this, evaluate the grader on graded photographs with `drdeploy "
+    "model evaluate`."
 )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SPIN_US = 100
 """An idle thread spins for this many microseconds before it sleeps. To spin means to check for work
-in a loop. Older releases of ONNX Runtime ignore this setting.
+in a loop. Older releases of ONNX Runtime ignore this number of microseconds.
 """
 
 _PLACES = re.compile(
@@ -40,7 +40,7 @@ _PLACES = re.compile(
     r"|/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])"  # a function with its parameters
     r"|\b\w+\.(?:cc|h):\d+ \w+ ?"
 )
-"""Matches the paths and source positions in an error message of ONNX Runtime."""
+"""A pattern for the paths and source positions in an error message of ONNX Runtime."""
 _REMEDIES = {
     r"not a registered function|No Op registered|No opset import": "Export the model with ONNX's "
     "own operators; drdeploy does not load libraries of custom operators",

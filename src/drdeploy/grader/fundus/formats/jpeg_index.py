@@ -22,7 +22,7 @@ MAX_PICTURES: Final = 64
 _ENTRIES = 0xB002
 _ENTRY_BYTES = 16
 _PREVIEW_CLASS = 0x01
-"""The upper byte in the type number of a preview, which is the same for every size."""
+"""The upper byte in the type number of a preview. It is the same for previews of every size."""
 _MAP_MARKS: Final = (
     b"http://ns.adobe.com/hdr-gain-map/",
     b"urn:iso:std:iso:ts:21496:-1",
