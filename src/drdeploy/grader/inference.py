@@ -188,8 +188,8 @@ class InferenceService:
                 after a call of :meth:`use_idle_cpus`. None means ``threads``. If ``threads`` is
                 None and ONNX Runtime has at least two CPUs, ``threads_when_alone`` is ignored:
                 :meth:`load` chooses both numbers itself, and calls :meth:`use_idle_cpus`.
-            in_progress: Counts the photographs that all workers of a server are grading. None
-                counts those of this process.
+            in_progress: Counts the photographs that all workers of a server are grading. With None,
+                only the photographs of this process are counted.
             limits: How large an image may be; the default suits files on your own disk.
 
         Raises:

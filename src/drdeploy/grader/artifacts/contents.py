@@ -110,7 +110,7 @@ def find_path_of_manifest(paths: Iterable[str]) -> str | None:
     """Return the path of the manifest, or None.
 
     A SavedModel may contain another file with the name ``manifest.json`` in a deeper folder. If
-    there are several such files, the one nearest to the top is taken as the manifest.
+    there are several files with this name, the one nearest to the top is taken as the manifest.
     """
     found = (path for path in paths if PurePosixPath(path).name == MANIFEST_NAME)
     return min(found, key=lambda path: (path.count("/"), path), default=None)

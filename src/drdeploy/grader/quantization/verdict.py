@@ -360,10 +360,10 @@ def _choose_outcome_with_reason(
 def count_images_needed_for_decision(rate: PairedRate, images: int, margin: float) -> int | None:
     """Estimate how many photographs would be enough to show that the loss is within the margin.
 
-    The counts that were observed (eyes that quantization newly gets right, eyes that it newly gets
-    wrong, and all eyes) are multiplied by the same factor, until the lower bound is within the
-    margin. The factor is found by bisection on a logarithmic scale, because the answer may lie
-    anywhere from a few photographs to millions.
+    The observed counts are those of the eyes that quantization newly gets right, of the eyes that
+    it newly gets wrong, and of all eyes. All three counts are multiplied by the same factor, until
+    the lower bound is within the margin. The factor is found by bisection on a logarithmic scale,
+    because the answer may lie anywhere from a few photographs to millions.
 
     Args:
         rate: The difference in sensitivity or specificity.

@@ -98,9 +98,9 @@ def set_prevalence(
             the progress.
 
     Raises:
-        InvalidInput: The prevalence is not between 0 and 1, the artifact does not say how frequent
-            the grades were during calibration, there are too few photographs, or the grader was
-            trained on one of them.
+        InvalidInput: The prevalence is not between 0 and 1, or the artifact does not say how
+            frequent the grades were during calibration. This error is also raised if there are too
+            few photographs, or if the grader was trained on one of them.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """
@@ -194,7 +194,8 @@ def _require_folder(data: Path | str | None) -> Path:
 
 @dataclass(frozen=True)
 class _Predictions:
-    """The probabilities of each photograph, by its short digest, and notes on the others."""
+    """The probabilities of each photograph by its short digest, and notes on photographs without
+    any."""
 
     probabilities: dict[str, NDArray[np.float32]]
     notes: tuple[str, ...]
