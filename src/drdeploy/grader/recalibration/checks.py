@@ -36,8 +36,8 @@ def refuse_training_photographs(
 ) -> None:
     """Refuse photographs that the grader was trained on, if the manifest identifies them.
 
-    A network grades the photographs that it was trained on almost without error. On them, the
-    recalibrated grader would seem better than it is.
+    On the photographs that it was trained on, a network makes almost no errors. The recalibrated
+    grader would therefore seem better than it is.
 
     Raises:
         InvalidInput: A photograph is a copy of a training photograph.

@@ -194,8 +194,7 @@ def _require_folder(data: Path | str | None) -> Path:
 
 @dataclass(frozen=True)
 class _Predictions:
-    """The probabilities of each photograph by its short digest, and notes on photographs without
-    any."""
+    """The probabilities of each photograph by its short digest, and notes on those left out."""
 
     probabilities: dict[str, NDArray[np.float32]]
     notes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Grow the vessels of a synthetic eye, which start at the optic disc, branch and become thinner."""
+"""Grow the vessels of a synthetic eye: they start at the optic disc, branch and become thinner."""
 
 from __future__ import annotations
 
