@@ -151,8 +151,8 @@ class InferenceService:
         second_thread: Runs the checks of a photograph on a second CPU, while the caller's thread
             prepares the model's input. With None, the caller's thread does both.
         model_for_idle_cpus: The same model with more threads, for a photograph that is graded
-            alone. None if the runtime is not ONNX Runtime, or if such a photograph gets no more
-            threads than others.
+            alone. None if the runtime is not ONNX Runtime, or if a photograph that is graded alone
+            gets no more threads than others.
     """
 
     classifier: Classifier
@@ -186,10 +186,10 @@ class InferenceService:
             threads_when_alone: The most threads for a photograph while no other photograph is being
                 graded. A number above ``threads`` has an effect only with ONNX Runtime, and only
                 after a call of :meth:`use_idle_cpus`. None means ``threads``. If ``threads`` is
-                None and ONNX Runtime has at least two CPUs, this argument is ignored: :meth:`load`
-                chooses the number itself, and calls :meth:`use_idle_cpus`.
-            in_progress: Counts the photographs that all workers of a server are grading. None
-                counts those of this process.
+                None and ONNX Runtime has at least two CPUs, ``threads_when_alone`` is ignored:
+                :meth:`load` chooses both numbers itself, and calls :meth:`use_idle_cpus`.
+            in_progress: Counts the photographs that all workers of a server are grading. With None,
+                only the photographs of this process are counted.
             limits: How large an image may be; the default suits files on your own disk.
 
         Raises:
@@ -371,7 +371,7 @@ class InferenceService:
         return _Checks(None, is_unlike_training(photograph.eye_copies, rule))
 
     def _predict_or_return_error(self, batch: NDArray[np.float32]) -> Prediction | PredictionFailed:
-        """Return the prediction, or the error, which is ignored if the photograph is ungradable."""
+        """Return the prediction or the error; if the photograph is ungradable, neither counts."""
         try:
             return self.classifier.predict(batch)[0]
         except PredictionFailed as err:

@@ -3,8 +3,8 @@
 A file counts as a photograph if its content is a JPEG, PNG or TIFF, or if its name has the suffix
 of one of these formats. Hidden files, files of the operating system and raw files of cameras do not
 count, whatever they contain. Files that do not count are left out, and those left out for the same
-reason are counted together. Subfolders and linked folders are searched too, unless the caller
-wants the files of one folder, and no folder is searched twice.
+reason are counted together. Subfolders and linked folders are searched too, unless the caller wants
+only the files of one folder. No folder is searched twice.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def test_what_is_assumed_of_a_table_is_noted(tmp_path):
     patients = "patients in PatientID"
     assert [one.group for one in dataset.photographs] == ["7"]
     assert dataset.notes == (
-        "labels.csv is not in UTF-8; read as Windows-1252.",
+        "Read as Windows-1252, because the encoding is not UTF-8: labels.csv.",
         "labels.csv: lines above the column names were skipped: 1.",
         f"labels.csv: photographs are in the column image, grades in DR_grade, {patients}.",
         "Grades in words were read as numbers: 'Moderate NPDR' as 2.",

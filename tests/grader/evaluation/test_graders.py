@@ -96,7 +96,7 @@ def test_what_is_set_aside_of_the_split_is_listed_and_nothing_of_another(dataset
 
 def test_sessions_of_another_split_are_noted_and_can_be_set_aside(dataset):
     (note,) = choose_test_photographs(dataset).test_set.notes
-    assert note.startswith("2 of the 4 photographs share")
+    assert note.startswith("Photographs that share a session or patient with another split: 2 of 4")
     strict = choose_test_photographs(dataset, new_sessions=True)
     assert names(strict) == ["d", "e"]
     reasons = [one.reason for one in strict.test_set.set_aside]

@@ -170,5 +170,5 @@ def test_a_second_prevalence_replaces_the_first(rare, tmp_path):
     fresh = set_prevalence(box_artifact(), 0.2, tmp_path / "fresh.tar.gz")
     assert again.assumed == fresh.assumed
     assert again.notes == (
-        "The artifact had a prevalence of 10.0%, which the new prevalence replaces.",
+        "The new prevalence replaces the earlier prevalence of the artifact, 10.0%.",
     )

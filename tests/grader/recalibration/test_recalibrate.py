@@ -186,9 +186,9 @@ def test_an_evaluation_on_the_same_photographs_says_that_the_grader_knew_them(re
     assert f"recalibrated on {n} of the" in answers["Separation of training and evaluation"]
     changes = answers["Changes to the model"]
     assert changes.startswith("The grader was recalibrated before this evaluation")
-    assert f"{n} of these photographs are evaluated here, too" in changes
+    assert f"some of these photographs are evaluated here, too: {n}." in changes
     [thresholds] = [answer for topic, answer in answers.items() if topic.startswith("Thresholds")]
-    assert f"{n} of the photographs evaluated here are among them" in thresholds
+    assert f"to choose the thresholds and are evaluated here, too: {n}." in thresholds
     [cell] = [MatrixCell.from_evaluated_graders(evaluated, None)]
     assert build_json_document([cell])["grader"]["recalibrated"]["photographs"] == n
     page = render_evaluation_page([cell], written_at=datetime.now(UTC))

@@ -8,9 +8,9 @@ Packing the same model again gives the same bytes. SageMaker extracts the archiv
 anything. For a container of another project, :func:`unpack_archive` extracts an archive without
 checking which files it contains.
 
-A TensorFlow SavedModel may lack a manifest. It is then used as in the 2023 study that drdeploy
-follows. Photographs get that study's preprocessing, and the answer is raw probabilities without
-class names.
+A TensorFlow SavedModel may lack a manifest. Without a manifest, the model is used as in the 2023
+study that drdeploy follows. Photographs get that study's preprocessing, and the answer is raw
+probabilities without class names.
 
 A server never needs to extract an archive: it opens a folder with the files that SageMaker has
 extracted. To keep the start of a server short, the modules that handle archives are imported only

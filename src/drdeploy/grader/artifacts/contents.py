@@ -77,7 +77,7 @@ class ArtifactContents:
         drdeploy does not run the code, and without the code the model may answer differently.
 
         Raises:
-            ManifestError: The folder ``code`` contains a file.
+            ManifestError: The folder ``code`` contains Python code that the manifest does not list.
         """
         for path in sorted(self.code, key=lambda path: not path.endswith(".py")):
             if path.removeprefix(self.root) not in listed:
@@ -110,7 +110,7 @@ def find_path_of_manifest(paths: Iterable[str]) -> str | None:
     """Return the path of the manifest, or None.
 
     A SavedModel may contain another file with the name ``manifest.json`` in a deeper folder. If
-    there are several such files, the one nearest to the top is taken as the manifest.
+    there are several files with this name, the one nearest to the top is taken as the manifest.
     """
     found = (path for path in paths if PurePosixPath(path).name == MANIFEST_NAME)
     return min(found, key=lambda path: (path.count("/"), path), default=None)
@@ -141,7 +141,7 @@ def _split_off_code_files(paths: list[str], folder: str) -> tuple[list[str], lis
 
 
 def is_debris_file_in_archive(path: str) -> bool:
-    """Whether a file is no part of the model: a readme, or a file that a system or a tool added."""
+    """Whether the file is a readme, or was added by an operating system or a tool."""
     *folders, name = path.lower().split("/")
     if any(part in _DEBRIS_FOLDERS or part.startswith("paxheader") for part in folders):
         return True

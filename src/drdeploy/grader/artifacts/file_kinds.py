@@ -1,4 +1,4 @@
-"""Recognise files that are no model and no part of one, so that an error can say what they are.
+"""Recognise files that are not models, so that an error can say what they are.
 
 The error also says what to do instead. The file's first bytes are checked before its name, because
 the name may be wrong. For example, a failed download may have the name of a model, although its
@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 WEIGHTS_SUFFIX = ".weights.h5"
 """A file whose name ends in this suffix holds only the weights of a Keras network."""
 HEAD_BYTES = 512
-"""The number of bytes to read from a file; the mark of a tar file begins at byte 257."""
+"""How many bytes to read from the start of a file; the mark of a tar file begins at byte 257."""
 
 _REPACK = (
     "SageMaker takes only gzip-compressed tar files. Extract the file, and pack its content with "

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 MAX_SIDE_PX = 4096
-"""The largest side of a model's input: enough for any classifier, and a limit that catches
+"""The largest height or width of a model's input. It suffices for any classifier, and catches
 typos."""
 
 SHORT_DIGEST = 12
@@ -104,7 +104,7 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TestedRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an operating point keeps of its promise on photographs that chose nothing.
+    """The sensitivity and specificity of an operating point in a test on new photographs.
 
     Neither the network nor a threshold was chosen on these photographs, and no photograph of their
     patients or capture sessions was used in training.
@@ -148,8 +148,7 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             high.
         target_sensitivity: The sensitivity that the threshold was chosen to reach on the validation
             photographs. None if no sensitivity was aimed at, or if it was not recorded.
-        tested: Sensitivity and specificity on photographs that chose nothing; None if they were not
-            measured.
+        tested: Sensitivity and specificity in a test on new photographs; None if there was no test.
     """
 
     name: Literal["high_sensitivity", "balanced"]
@@ -168,7 +167,7 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def reaches_threshold(
         self, probability: float | NDArray[np.floating]
     ) -> bool | NDArray[np.bool_]:
-        """Return whether P(grade >= ``at_or_above``), one number or many, reaches the threshold."""
+        """Return whether P(grade >= ``at_or_above``), a number or array, reaches the threshold."""
         return probability >= self.threshold
 
 
@@ -244,11 +243,11 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class AssumedPrevalence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The share of disease at the place where a grader is used.
+    """The share of diseased eyes at the place where a grader is used.
 
     An answer holds the probabilities at this prevalence beside the grader's own probabilities. The
-    grade and the operating points follow from the grader's own probabilities, so their sensitivity
-    and specificity stay as they were measured.
+    grade and the decisions follow from the grader's own probabilities, so the prevalence does not
+    change their sensitivity and specificity.
 
     Attributes:
         prevalence: The share of grade 2 or worse.

@@ -2,9 +2,9 @@
 
 An ONNX model may keep its weights in separate files with any names, which ONNX calls external data.
 An ONNX file is a Protocol Buffers message, ``ModelProto`` of ``onnx.proto``. This module reads only
-the fields that name these files, and skips weights inside the ONNX file, which may take gigabytes.
-Packing therefore does not need the package ``onnx``. The file is not trusted, so every length is
-checked.
+the fields that name these files, and skips weights inside the ONNX file, because they may take
+gigabytes. Packing therefore does not need the package ``onnx``. The file is not trusted, so every
+length is checked.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def detect_model_format(model_path: Path) -> ModelFormat:
 
     Raises:
         ArtifactError: The path is something other than an ONNX file or a SavedModel. The message
-            says what the file is.
+            says what the file is, if this is known.
     """
     graph = model_path / SAVED_MODEL_NAME
     if graph.is_file():

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 COMPRESSION_LEVEL = 6
 GZIP_START = b"\x1f\x8b"
 HEADER_BYTES_MAX = 64 * KIB
-"""The longest extended header, which holds, for example, a long name. tarfile reads the whole
-header into memory.
+"""The largest extended header that is accepted, in bytes. It holds, for example, a long name, and
+tarfile reads the whole header into memory.
 """
 NAME_CHARACTERS_MAX = 512
 NAME_PARTS_MAX = 16
@@ -157,8 +157,8 @@ def iterate_archive_members(
     Raises:
         ArtifactError: The file cannot be opened, or is of another kind, for example a ZIP file.
         UnsafeArchive: A member is a link, a device or a sparse file, leaves the folder, occurs
-            twice, or has a malformed header or name. Or there are too many members, or the bytes
-            that are read exceed a limit.
+            twice, or has a malformed header or name. This error is also raised if there are too
+            many members, or if the bytes that are read exceed a limit.
         TruncatedArchive: The file ends too early, is damaged, or is not a gzip-compressed tar file.
     """
     try:
@@ -246,7 +246,7 @@ def iterate_members_without_keeping_them(
     kilobytes can then take gigabytes of memory.
 
     Raises:
-        UnsafeArchive: There are more than ``max_members``.
+        UnsafeArchive: There are more members than ``max_members``.
     """
     count = 0
     while (info := tar.next()) is not None:

@@ -68,8 +68,8 @@ class LabelledPhotograph:
 DropCause = Literal["missing", "unreadable", "grade", "duplicate", "group"]
 """Why a photograph is not used.
 
-The file may be missing, undecodable, without a grade, or a copy. Or photographs of the same group
-are in another split, from which this one must be kept apart.
+The file may be missing, undecodable, without a grade, or a copy. The cause ``group`` means that
+photographs of the same group are in another split, from which this one must be kept apart.
 """
 
 

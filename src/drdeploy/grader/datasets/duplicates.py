@@ -18,7 +18,7 @@ The copy in the split with the lowest rank is kept. A split that is not listed h
 
 @dataclass(frozen=True)
 class CopiedPhotograph:
-    """Two or more entries of a data set with the same content.
+    """At least two entries of a data set that have the same content.
 
     Attributes:
         positions: Positions of the entries in the data set, ascending.

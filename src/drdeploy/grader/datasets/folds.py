@@ -44,9 +44,9 @@ def split_into_grouped_folds(dataset: Dataset, k: int = 5, seed: int = 0) -> tup
     ``StratifiedGroupKFold``).
 
     Raises:
-        InvalidInput: ``k`` is below two, or larger than the number of groups or the number of
-            photographs of the most frequent grade. Or the groups differ so much in size that a fold
-            would be empty.
+        InvalidInput: ``k`` is below two, or is larger than the number of groups, or than the number
+            of photographs of the most frequent grade. This error is also raised if the groups
+            differ so much in size that a fold would be empty.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -121,7 +121,7 @@ def find_leaking_groups(dataset: Dataset) -> tuple[str, ...]:
 
     A network that is trained on one photograph of a group also learns what the group's other
     photographs look like. ``dataset.select_training_part(apart_from="test")`` leaves out the
-    training photographs of such groups.
+    training photographs of these groups.
     """
     splits_of: dict[str, set[str | None]] = {}
     for one in dataset.photographs:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.duplicates import CopiedPhotograph
 
 CHECKED_SIDE_PX = 256
-"""The approximate size to which a JPEG is decoded. A small size is faster, and every byte is still
-read."""
+"""The approximate size to which a JPEG is decoded. Decoding to a small size is faster, and still
+reads every byte."""
 
 
 @dataclass(frozen=True)

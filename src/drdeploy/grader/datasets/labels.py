@@ -88,7 +88,7 @@ class Listing:
 
     Attributes:
         entries: The photographs, split by split.
-        notes: Sentences about assumptions and about columns that were not read.
+        notes: Sentences about what was assumed, and about what was not read.
         group_unit: What a group is: ``patient``, ``session``, or ``group`` if the table does not
             say; empty if no groups are known.
     """
@@ -111,7 +111,8 @@ class LabelFormat:
     """How to read a table of labels.
 
     Attributes:
-        folder: The folder that the photographs' names are relative to; None is the table's folder.
+        folder: The folder that the photographs' names are relative to; None means the table's
+            folder.
         split: The split of the photographs for which the table names no split.
         names_files: Whether the table gives file names with suffixes. Published tables often give
             names without a suffix.
@@ -246,8 +247,8 @@ class _LabelColumns:
         """
         if not table.header:
             note = (
-                f"{table.path.name} has no column names; its columns were read as photograph and "
-                "grade."
+                "The columns were read as photograph and grade, because there are no column names "
+                f"in {table.path.name}."
             )
             return cls((0,), (1,), (), (), (), (), (), () if form.is_published else (note,))
         names = [simplify_column_name(name) for name in table.header]

@@ -78,7 +78,7 @@ def _list_photographs_of_labels(root: Path) -> Listing:
 def _list_label_tables(folder: Path) -> list[Path]:
     """List the tables of labels in a folder.
 
-    A table whose name contains "submission" is left out. In a competition's data, such a table only
+    A table whose name contains "submission" is left out. In a competition's data, this table only
     shows the form of an answer, and its grades mean nothing.
     """
     return [
@@ -114,8 +114,7 @@ def _list_photographs_of_tables(root: Path) -> Listing:
     """Read all tables of labels in a folder: one table for each split, or a single table.
 
     Raises:
-        InvalidInput: There are several tables, and two of them belong to the same split or one
-            names no split.
+        InvalidInput: Two tables belong to the same split, or one of several tables names no split.
     """
     tables = _list_label_tables_below(root)
     splits = [split_from_name(table.name) or split_from_name(table.parent.name) for table in tables]
@@ -261,8 +260,8 @@ GRADE_FOLDERS: Final = ("No_DR", "Mild", "Moderate", "Severe", "Proliferate_DR")
 def _find_parent_of_grade_folders(folder: Path) -> Path | None:
     """Return the folder that contains the folders of the grades, or those of the splits.
 
-    This is the given folder, or a subfolder whose name ends with ``_images``. A subfolder with such
-    a name may lie inside another one.
+    This is the given folder, or a subfolder whose name ends with ``_images``. A subfolder with this
+    ending may lie inside another one.
     """
     candidates = [
         folder,

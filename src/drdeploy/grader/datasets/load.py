@@ -64,7 +64,8 @@ def load_dataset(
 
     Raises:
         InvalidInput: The folder does not exist, has none of the layouts, or has no usable
-            photograph. Or a table lacks a column, or a name in the table fits several photographs.
+            photograph. This error is also raised if a table lacks a column, or if a name in the
+            table fits several photographs.
     """
     names = names or PhotographNames.with_user_key()
     if not (folder.is_file() or folder.is_dir()):

@@ -199,7 +199,7 @@ class _PhotographName:
         return not shared or self.folders[-shared:] == other.folders[-shared:]
 
     def compute_distance_to(self, other: _PhotographName) -> tuple[int, int]:
-        """Return two numbers, which are smaller the more alike the two names are.
+        """Return two numbers: the more alike the two names are, the smaller the numbers are.
 
         The first number is 0 if the file names are the same. It is 1 if they differ only in capital
         letters and the Unicode form of letters, or only in their suffixes. Otherwise, it is 2. The

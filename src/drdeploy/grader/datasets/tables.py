@@ -1,7 +1,7 @@
 """Read text tables, for example from Excel, pandas or R, with any separator and several encodings.
 
-Empty rows, empty columns, and spaces around a cell are ignored. So are lines before the line with
-the names of the columns.
+The following are ignored: empty rows, empty columns, spaces around a cell, and lines before the
+line with the names of the columns.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ OTHER_TABLE_SUFFIXES: Final = frozenset(
         *(".xml", ".yaml", ".yml"),
     }
 )
-"""The suffixes of table formats that are not separated text."""
+"""The suffixes of tables that are not text with separators."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class TextTable:
     Attributes:
         path: Path of the file.
         header: The names of the columns as they are written; empty if the table has no header.
-        rows: The rows. Each row has as many cells as the header or, if there is no header, as the
-            longest row.
+        rows: The rows. Each row has as many cells as the header, or two cells if there is no
+            header.
         notes: Sentences that say what was assumed about the file, and what was left out.
     """
 
@@ -208,7 +208,7 @@ def read_table_text(table: Path) -> tuple[str, list[str]]:
         if b"\0" in data:
             raise _not_a_table_error(table) from err
     return _decode_table_text(table, data, "cp1252"), [
-        f"{table.name} is not in UTF-8; read as Windows-1252."
+        f"Read as Windows-1252, because the encoding is not UTF-8: {table.name}."
     ]
 
 

@@ -11,9 +11,9 @@ Each step has its own file:
 5. ``photographs`` puts the steps together.
 
 Each frame becomes a JPEG or an uncompressed TIFF, which :mod:`drdeploy.grader.inference` grades
-like any other photograph. If a frame is a colour JPEG with 8 bits and no colour profile must be
-applied, its compressed pixels are not changed, and only comments, profiles and EXIF blocks are
-removed. Such a JPEG gets the same grade whether it comes alone or inside a DICOM file.
+like any other photograph. The compressed pixels of a frame stay unchanged if the frame is a colour
+JPEG with 8 bits and its colours need no conversion. Only comments, profiles and EXIF blocks are
+then removed. This JPEG gets the same grade whether it comes alone or inside a DICOM file.
 
 Pillow reads JPEG baseline, JPEG extended with 8 bits, JPEG lossless with 8 bits, and RLE. OpenJPEG
 (BSD-2-Clause) reads JPEG 2000 and HTJ2K. CharLS (BSD-3-Clause) reads JPEG-LS. GDCM (BSD-3-Clause)

@@ -89,7 +89,7 @@ class PixelFormat:
 
     @property
     def is_subsampled(self) -> bool:
-        """Whether the pixels are uncompressed, with one colour for every two neighbours (4:2:2)."""
+        """Whether the pixels are uncompressed, and two neighbours share one colour (4:2:2)."""
         return self.photometric == "YBR_FULL_422" and self.syntax in opening.NATIVE
 
     @property

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.limits import ImageLimits
 
 MAX_READS = 60_000
-"""How often the parser may read from a file.  A photograph has a few hundred data elements, and 256
-MiB of compressed pixels take 33,000 reads. Without the limit, a file that consists of empty
+"""How many times the parser may read from a file.  A photograph has a few hundred data elements,
+and 256 MiB of compressed pixels take 33,000 reads. Without the limit, a file that consists of empty
 elements would become gigabytes of Python objects."""
 
 PHOTOGRAPH_CLASSES: Final[Mapping[str, str]] = {
@@ -47,7 +47,7 @@ PHOTOGRAPH_CLASSES: Final[Mapping[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
     "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
 }
-"""The SOP classes that hold photographs of the eye (DICOM PS3.4, B.5)."""
+"""The SOP classes that may hold photographs of the eye (DICOM PS3.4, B.5)."""
 
 NATIVE: Final = frozenset({
     uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian
@@ -66,8 +66,9 @@ COMPRESSED: Final = JPEG_LOSSY | JPEG_LOSSLESS | JPEG_LS | JPEG_2000 | {uid.RLEL
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 MAX_VALUE_BYTES = 262_144
-"""The longest value that becomes Python objects: text, numbers or a sequence.  In a photograph, a
-value has at most a few kilobytes. Pixels, tables and profiles stay bytes, whatever their length."""
+"""The longest value (text, numbers or a sequence) that is turned into Python objects, in bytes.  In
+a photograph, a value has at most a few kilobytes. Pixels, tables and profiles stay bytes, whatever
+their length."""
 
 _BYTES = frozenset({"OB", "OB or OW", "OD", "OF", "OL", "OV", "OW", "UN"})
 """Value representations that pydicom keeps as bytes (DICOM PS3.5, 6.2)."""

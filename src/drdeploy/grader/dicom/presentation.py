@@ -193,7 +193,7 @@ class ColourProfile:
 
 
 def _build_transform_to_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """Return the conversion to sRGB that a colour profile needs; None if colours hardly change."""
+    """Return the conversion from a colour profile to sRGB; None if colours hardly change."""
     if len(profile) > MAX_PROFILE_BYTES:
         raise ValueError("too large")
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -96,8 +96,8 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "The reference standard and who set it",
         "partly",
         (
-            "The grade in the table of labels, on the ICDR scale. Add who graded, how, and with "
-            "what training."
+            "The grade in the table of labels, on the ICDR scale. Add who graded the photographs, "
+            "how, and with what training."
         ),
     )
     chosen = "" if grader.clinical_thresholds is None else grader.clinical_thresholds.chosen_on
@@ -126,7 +126,7 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "12e",
         "Methods",
         "reported",
-        "See how to read this page.",
+        'See "How to read this, and its limits".',
     )
     yield (
         "15, 16",
@@ -134,9 +134,9 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "Photographs without a grade or a label",
         "reported",
         (
-            f"{len(evaluated.graded) - found.n} without a grade, {len(test_set.set_aside)} set "
-            "aside. Each photograph without a grade is listed with the reason. Results are also "
-            "given with ungradable eyes counted as referred."
+            f"Without a grade: {len(evaluated.graded) - found.n}. Set aside: "
+            f"{len(test_set.set_aside)}. Each photograph without a grade is listed with the "
+            "reason. Results are also given with ungradable eyes counted as referred."
         ),
     )
     yield (
@@ -154,8 +154,8 @@ def _list_checklist_items_on_methods(evaluated: GraderEvaluation) -> Iterator[Ro
         "Sample size",
         "partly",
         (
-            f"{found.n} photographs, {found.referable.positives} of grade 2 or worse, "
-            f"{found.vision_threatening.positives} of grade 3 or worse. The intervals show how "
+            f"Photographs: {found.n}. Grade 2 or worse: {found.referable.positives}. "
+            f"Grade 3 or worse: {found.vision_threatening.positives}. The intervals show how "
             "precise the results are. Add how the number of photographs was planned."
         ),
     )
@@ -172,7 +172,10 @@ def _describe_threshold_overlap(evaluated: GraderEvaluation) -> str:
     known = evaluated.known
     if known is None or not known.recalibrated_on:
         return ""
-    return f" {known.recalibrated_on} of the photographs evaluated here are among them."
+    return (
+        " Photographs that were used to choose the thresholds and are evaluated here, too: "
+        f"{known.recalibrated_on}."
+    )
 
 
 def _describe_separation(evaluated: GraderEvaluation) -> str:
@@ -191,7 +194,7 @@ def _describe_separation(evaluated: GraderEvaluation) -> str:
         "Sessions and patients are not known, so other photographs of the same eyes cannot be "
         "recognised."
         if shared is None
-        else f"{shared} photographs share a session or patient with another split."
+        else f"Photographs that share a session or patient with another split: {shared}."
         if shared
         else "No photograph shares a session or patient with another split of this folder."
     )
@@ -201,8 +204,8 @@ def _describe_separation(evaluated: GraderEvaluation) -> str:
 def _describe_copies(kind: str, count: int | None, photographs: int) -> str:
     if count is None:
         return (
-            f"The artifact does not list the photographs that the grader was {kind} on, so they "
-            "cannot be recognised."
+            f"Photographs that the grader was {kind} on cannot be recognised. The artifact does "
+            "not list these photographs."
         )
     if not count:
         return f"No photograph is a copy of a photograph that the grader was {kind} on."
@@ -220,14 +223,14 @@ def _describe_changes_to_model(evaluated: GraderEvaluation) -> str:
         )
         if known is not None and known.recalibrated_on:
             sentences.append(
-                f"{known.recalibrated_on} of these photographs are evaluated here, too, so the "
-                "results look better than they are."
+                "The results look better than they are, because some of these photographs are "
+                f"evaluated here, too: {known.recalibrated_on}."
             )
     assumed = None if evaluated.grader.manifest is None else evaluated.grader.manifest.prevalence
     if assumed is not None:
         sentences.append(
-            f"The artifact also gives probabilities at a prevalence of {assumed.prevalence:.1%} "
-            f"({assumed.how}); grades and decisions do not use them."
+            "Grades and decisions do not use the probabilities that the artifact also gives at a "
+            f"prevalence of {assumed.prevalence:.1%} ({assumed.how})."
         )
     sentences.append("The evaluation changed nothing." if sentences else "None.")
     if evaluated.details.adjustments:
@@ -252,7 +255,7 @@ def _list_checklist_items_on_results(evaluated: GraderEvaluation) -> Iterator[Ro
         "20b",
         "Severity among the photographs",
         "reported",
-        "See the number of each grade.",
+        "See the number of photographs of each grade.",
     )
     yield (
         "23",
@@ -292,8 +295,8 @@ def _list_checklist_items_on_results(evaluated: GraderEvaluation) -> Iterator[Ro
         "What happens to poor photographs",
         "reported",
         (
-            "The limits in the artifact refuse poor photographs, each with a reason. See the "
-            "photographs that were not graded, and risk over coverage."
+            "Photographs beyond the limits in the artifact are refused, each with a reason. See "
+            "the photographs that were not graded, and risk over coverage."
         ),
     )
     yield (
@@ -308,7 +311,7 @@ def _list_checklist_items_on_results(evaluated: GraderEvaluation) -> Iterator[Ro
         "26",
         "Limits",
         "reported",
-        "See the limits, and the notes at the top.",
+        'See "How to read this, and its limits", and the notes at the top.',
     )
 
 

@@ -190,7 +190,7 @@ def compare_right_decisions(
         first: Whether the first grader's decision is right, shape ``(n,)``.
         second: Whether the second grader's decision is right, shape ``(n,)``.
         among: Whether a photograph is counted, shape ``(n,)``. For a sensitivity, for example, only
-            the diseased ones are.
+            diseased photographs are counted.
         groups: Capture session or patient of each photograph, shape ``(n,)``.
     """
     gained = int((~first & second & among).sum())
@@ -209,9 +209,9 @@ def estimate_paired_rate(
 
     The interval is Tango's score interval (Statistics in Medicine 1998, 17:891-908). Score
     intervals are used because a quantized grader may change no grade at all. In that case, the
-    usual interval (Wald's) would have zero width, which is too certain, whereas the lower bound of
-    the score interval is ``-z² / (n + z²)``. Photographs of one patient are not independent, so the
-    counts are divided by the design effect (Rao and Scott, Biometrics 1992, 48:577-585).
+    usual interval (Wald's) would have zero width, and claim too much certainty. The lower bound of
+    the score interval is then ``-z² / (n + z²)``. Photographs of one patient are not independent,
+    so the counts are divided by the design effect (Rao and Scott, Biometrics 1992, 48:577-585).
 
     Args:
         gained: Number of photographs that only the second grader grades correctly.

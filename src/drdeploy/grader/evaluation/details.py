@@ -100,11 +100,12 @@ class EvaluationDetails:
         net_benefits: The decision curve at each grade.
         risks: How often the grader's decisions are wrong if it decides only on the photographs
             about which it is most confident. There is one result for each share of the photographs.
-            The decision follows from the grade.
+            The grader refers an eye if its grade is at least 2.
         high_sensitivity_risks: The same for the decisions of the high-sensitivity point at grade 2,
             which decides ``referable`` in each answer. Empty if the manifest has no such point.
-        flag: How well the flag works that marks photographs unlike the training photographs. None
-            if the manifest has no rule for this flag.
+        flag: How often photographs are flagged as unlike the training photographs, and how often
+            the grader errs with and without the flag. None if the manifest has no rule for this
+            flag.
         patients: Results by patient, if asked for.
         subgroups: Results in the subgroups of each column, if asked for.
         second_reader: Agreement with a second reader, if asked for.
@@ -168,8 +169,8 @@ def compute_evaluation_details(
 
     Raises:
         InvalidInput: The options ask for results by patient, for subgroups or for a second reader,
-            but the data set lacks this information. Or a column for subgroups has too few or too
-            many values, or the prevalence cannot be estimated.
+            but the data set lacks this information. This error is also raised if a column for
+            subgroups has too few or too many values, or if the prevalence cannot be estimated.
     """
     thresholds = None if clinical is None else clinical.grade_thresholds
     point = find_high_sensitivity_point(clinical, Grade.MODERATE)

@@ -118,8 +118,8 @@ class Detection:
         sensitivity: Share of the diseased eyes to which the grader gives this grade or a worse one.
         specificity: Share of the other eyes to which the grader gives a lower grade.
         prevalence: The assumed share of diseased photographs, from which the predictive values are
-            computed. None if there are no photographs, or if it cannot be derived from a given
-            prevalence of grade 2 or worse, because no photograph has such a grade.
+            computed. None if no photograph was graded. At grade 3, also None if a prevalence of
+            grade 2 or worse is given, but no photograph has grade 2 or worse.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
         sensitivity_referring: Sensitivity over all photographs, if every ungradable photograph
@@ -377,9 +377,10 @@ def _evaluate_detection(
 def _find_share_of_diseased(
     at_or_above: Grade, truth: NDArray[np.intp], prevalence: float | None
 ) -> float | None:
-    """Compute the share at or above a grade from ``prevalence``, the share at or above grade 2.
+    """Return the share at or above a grade, given a prevalence of grade 2 or worse.
 
-    The share of grade 3 or worse among grade 2 or worse is computed from the labels in ``truth``.
+    For grade 3, the prevalence is multiplied by the share of grade 3 or worse among the photographs
+    of grade 2 or worse in ``truth``. If ``prevalence`` is None, the share is counted in ``truth``.
     """
     if not truth.size:
         return None

@@ -205,10 +205,9 @@ def choose_test_photographs(
     notes = list(dataset.notes)
     if known and not new_sessions:
         notes.append(
-            f"{len(known)} of the {len(part)} photographs "
-            f"{'shares' if len(known) == 1 else 'share'} a session or patient with another split. "
-            "A grader that was trained on the other split has seen these eyes. Leave "
-            "photographs of known eyes out with --new-sessions."
+            "Photographs that share a session or patient with another split: "
+            f"{len(known)} of {len(part)}. A grader that was trained on the other split has seen "
+            "these eyes. Leave these photographs out with --new-sessions."
         )
     if not dataset.knows_groups:
         notes.append(
@@ -278,8 +277,8 @@ def evaluate_prediction_table(
 
 def _note_origin_of_thresholds(lender: Grader | None) -> str:
     if lender is None or lender.clinical_thresholds is None:
-        whose = "No artifact provides" if lender is None else f"{lender.name} has no"
-        return f"{whose} thresholds, so the most probable grade is the answer."
+        whose = "no artifact provides" if lender is None else f"{lender.name} has no"
+        return f"The most probable grade is the answer, because {whose} thresholds."
     return (
         f"The thresholds are those of {lender.name}, chosen on "
         f"{lender.clinical_thresholds.chosen_on}. If the thresholds were chosen on these "
@@ -291,8 +290,9 @@ def _note_unchanged_probabilities(lender: Grader | None) -> list[str]:
     if lender is None or lender.recalibration is None:
         return []
     note = (
-        f"{lender.name} was recalibrated, but the probabilities in the table are used as they are. "
-        "The results are right only if the recalibrated grader wrote this table."
+        f"The thresholds are those of a recalibrated grader, {lender.name}. The probabilities in "
+        "the table are used as they are. The results are right only if the recalibrated grader "
+        "wrote this table."
     )
     return [note]
 
@@ -319,15 +319,15 @@ def collect_notes_on_grader(grader: Grader, known: KnownPhotographs | None) -> t
     notes = [RANDOM] if grader.manifest.weights == "random" else []
     if known.trained_on:
         notes.append(
-            f"The grader was trained on {known.trained_on} of the {known.photographs} photographs: "
-            "the results flatter the grader and say nothing about new eyes."
+            f"The grader was trained on {known.trained_on} of the {known.photographs} photographs. "
+            "The results flatter the grader and say nothing about new eyes."
         )
     if known.recalibrated_on:
         notes.append(
             f"The grader was recalibrated on {known.recalibrated_on} of the {known.photographs} "
-            "photographs: the results on them look better than they are, because the "
-            "probabilities and the thresholds were fitted to them. The output of `model "
-            "recalibrate` has results without this fault."
+            "photographs. The results on these photographs look better than they are, because "
+            "the probabilities and the thresholds were fitted to them. For results without this "
+            "fault, see the output of `model recalibrate`."
         )
     assumed = grader.manifest.prevalence
     if assumed is not None:
@@ -340,14 +340,14 @@ def collect_notes_on_grader(grader: Grader, known: KnownPhotographs | None) -> t
     if known.prevalence_estimated_on:
         notes.append(
             f"The prevalence was estimated from {known.prevalence_estimated_on} of the "
-            f"{known.photographs} photographs, so the probabilities at this prevalence may look "
-            "better calibrated than they are."
+            f"{known.photographs} photographs. Therefore, the probabilities at this prevalence "
+            "may look better calibrated than they are."
         )
     if known.recalibrated_on is None:
         notes.append(
             "The artifact does not list the photographs that it was recalibrated on. If some of "
-            "them are among these photographs, the results look better than they are. Recalibrate "
-            "the grader again to have them listed."
+            "them are among these photographs, the results look better than they are. To get an "
+            "artifact that lists them, recalibrate the grader again."
         )
     return tuple(notes)
 

@@ -244,7 +244,7 @@ def compute_risk_over_coverage(
     The least confident answers are dropped first (El-Yaniv and Wiener, JMLR 2010, 11:1605-1641).
     ``confidence`` holds the probability that the grader gives to its answer, in shape ``(n,)``.
     Answers with equal confidence are kept or dropped together, because no threshold separates them.
-    Such a group of answers gives one point of the curve.
+    Together, they give one point of the curve.
     """
     order = np.argsort(-confidence, kind="stable")
     ordered = confidence[order]

@@ -236,9 +236,10 @@ def predict_dataset(
     If a photograph cannot be read or graded, the result has a reason instead of probabilities. The
     manifest may have a rule that finds photographs unlike the training photographs. The result then
     has a column ``unlike_training``, which holds ``yes`` or ``no``, or nothing for a photograph
-    without a grade. ``columns`` names further columns of the table of labels that the result keeps.
-    It maps each column to the command-line option that asked for it, which an error can quote.
-    ``track`` wraps the iteration over the files, to show progress.
+    without a grade. The result also keeps the columns of the table of labels that are keys of
+    ``columns``. The values of ``columns`` are the command-line options that asked for these
+    columns; an error can quote the options. ``track`` wraps the iteration over the files, to show
+    progress.
 
     Raises:
         InvalidInput: The model is not an ICDR grader, or the table lacks a column.

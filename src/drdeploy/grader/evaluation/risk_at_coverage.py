@@ -28,7 +28,7 @@ class RiskAtCoverage:
         at_least: The share of the decisions that should be kept.
         coverage: The share of the decisions that are kept. It is larger than ``at_least`` if
             several decisions have exactly the same confidence as the last one that is kept.
-        quality: How often the kept decisions are right about grade 2.
+        quality: How often the kept decisions are right about grade 2 or worse.
     """
 
     at_least: float

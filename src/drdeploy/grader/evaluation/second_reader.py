@@ -38,8 +38,8 @@ class SecondReader:
         kappa: Quadratic weighted kappa of the second reader and the labels.
         grader_kappa: Quadratic weighted kappa of the grader and the labels.
         grader_kappa_with_second: Quadratic weighted kappa of the grader and the second reader.
-        decisions: Sensitivity and specificity of the second reader against the labels, once if
-            grade 2 or worse counts as disease, and once if grade 3 or worse does.
+        decisions: Sensitivity and specificity of the second reader against the labels. The keys are
+            the two grades from which an eye counts as diseased, 2 and 3.
         grader_decisions: Sensitivity and specificity of the grader's grade against the labels, at
             the same two grades.
         grader_high_sensitivity: Sensitivity and specificity of the grader's high-sensitivity points

@@ -1,4 +1,4 @@
-"""Compare a grader's results on photographs that are flagged as unusual, and on the others."""
+"""Compare a grader's results on photographs unlike the training photographs, and on the others."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class FlagQuality:
         flagged: Share of the graded photographs that are flagged.
         kappa_flagged: Quadratic weighted kappa on the flagged photographs.
         kappa_unflagged: Quadratic weighted kappa on the other photographs.
-        grade_flagged: How often the grader's grade is on the right side of grade 2, on the flagged
+        grade_flagged: How often the grader's grade is right about grade 2 or worse, on the flagged
             photographs.
         grade_unflagged: The same on the other photographs.
-        high_sensitivity_flagged: How often the high-sensitivity point is right about grade 2, on
-            the flagged photographs. None if the manifest has no such point.
+        high_sensitivity_flagged: How often the high-sensitivity point is right about grade 2 or
+            worse, on the flagged photographs. None if the manifest has no such point.
         high_sensitivity_unflagged: The same on the other photographs.
     """
 

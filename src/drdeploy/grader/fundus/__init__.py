@@ -8,9 +8,9 @@ Each step has one file:
 3. ``decode`` checks the header against the limits, and then decodes to upright 8-bit RGB.
 4. ``photograph`` decodes at the scale that a model needs, and finds the eye with ``field_of_view``.
    ``surround`` paints the surround of the eye black.
-5. ``gradability`` says whether the photograph is good enough to be graded, and ``appearance`` says
-   how unlike the training photographs it looks. Both measure small copies of the eye, which
-   ``eye_copies`` makes.
+5. ``gradability`` says whether the photograph is good enough to be graded, and ``appearance``
+   measures how much it differs from the training photographs. Both measure small copies of the eye,
+   which ``eye_copies`` makes.
 6. ``apply`` follows a
    :class:`~drdeploy.grader.fundus.transform.FundusTransform` to make the model's input: it crops,
    resizes, filters (``graham``) and scales the values.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_SQUASH = 2.0
-"""The longer axis of an ellipse is at most this many times the shorter one."""
+"""The longer axis of an ellipse is at most this many times as long as the shorter axis."""
 MAX_OUTLINE_ERROR = 0.02
 """Largest root mean square distance of the outline from a fitted ellipse, as a share of the
 ellipse's radius.
@@ -72,8 +72,8 @@ def trace_outline(
 class Ellipse:
     """The outline of an eye in the small copy, in pixels.
 
-    ``aspect`` is the width divided by the height, and ``error`` the root mean square distance of
-    the outline from the ellipse, as a share of its radius.
+    ``aspect`` is the width divided by the height. ``error`` is the root mean square distance of the
+    outline from the ellipse, as a share of the ellipse's radius.
     """
 
     centre_x: float
@@ -87,9 +87,9 @@ class Ellipse:
 def compute_mean_distance(
     ellipse: Ellipse, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> float:
-    """Return the mean distance of all points from an ellipse, as a share of its radius.
+    """Return the mean distance of all points from an ellipse, as a share of the ellipse's radius.
 
-    A point that is far away counts as one at the distance ``MAX_OUTLINE_ERROR``.
+    A distance of more than ``MAX_OUTLINE_ERROR`` counts as ``MAX_OUTLINE_ERROR``.
     """
     from_middle_x = (x - ellipse.centre_x) / ellipse.radius_x
     from_middle_y = (y - ellipse.centre_y) / ellipse.radius_y

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.field_of_view import FieldOfView
 
 SURE_RADIUS = 0.97
-"""Pixels within this share of the eye's radius are not painted black, unless they are beyond the
-visible part of the eye, or next to a pixel that is painted.
+"""A pixel counts as surround only if it lies beyond this share of the eye's radius, or beyond the
+visible part of the eye.
 """
 MIXED_PX = 2
-"""Between the surround and the eye, this many pixels may have a colour mixed from both."""
+"""Up to this many pixels between the surround and the eye may have a colour mixed from both."""
 TOLERANCE = 30
-"""A pixel is painted black only if each channel differs from the surround's colour by at most this
-much, on a scale from 0 to 255.
+"""A pixel counts as surround only if each channel differs from the surround's colour by at most
+this much, on a scale from 0 to 255.
 """
 
 STRIP_PX = 64
@@ -33,8 +33,8 @@ def paint_surround_black(picture: Image.Image, view: FieldOfView) -> Image.Image
     """Return a copy of the picture in which the surround of the eye is black.
 
     A padding around the photograph is painted black, too. Within the photograph, only pixels with
-    the colour of the surround are painted, and the pixels next to them, in which that colour is
-    mixed with the eye's. If everything outside the disc were painted, a picture of something else
+    the colour of the surround are painted, and the pixels next to them, whose colour may be mixed
+    with that of the eye. If everything outside the disc were painted, a picture of something else
     could turn into a disc that looks like an eye.
     """
     if view.photograph is not None:

@@ -27,8 +27,8 @@ class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     Attributes:
         height_px: Height of the model's input.
         width_px: Width of the model's input.
-        crop: How the photograph is cut: ``field_of_view`` cuts away the black surround and pads the
-            eye to a square, so that it keeps its shape; ``none`` stretches the whole frame.
+        crop: How the photograph is cut: ``field_of_view`` cuts away the surround and pads the eye
+            to a square, so that it keeps its shape; ``none`` stretches the whole frame.
         filter: The filter that is applied. ``graham`` subtracts the local mean colour (B. Graham,
             Kaggle report 2015), and ``none`` changes nothing.
         interpolation: How pixels are interpolated; every method except ``nearest`` uses

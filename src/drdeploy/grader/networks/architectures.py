@@ -94,7 +94,7 @@ ARCHITECTURES: Final = {
         Architecture("Xception", 21_140_909, "tf"),
     )
 }
-"""The networks that the 2023 study compared, by lower-case name.  For hosting the study chose
+"""The networks that the 2023 study compared, by lower-case name.  For hosting, the study chose
 MobileNet, a small network, and VGG19, a large network."""
 
 

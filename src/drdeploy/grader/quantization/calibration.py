@@ -64,7 +64,7 @@ def flag_at_operating_points(clinical: Clinical | None, graded: GradedSet) -> Fl
     """Return which photographs each operating point of a grader flags.
 
     Args:
-        clinical: The operating points, with thresholds that were chosen on other photographs.
+        clinical: The operating points with their thresholds.
         graded: The predictions. A photograph without a grade is never flagged.
 
     Returns:
@@ -86,7 +86,7 @@ def calibrate_quantized_grader(
     may_calibrate: bool = True,
     seed: int = 0,
 ) -> OwnDecisions:
-    """Choose temperature and operating points on the predictions of the quantized grader.
+    """Choose the temperature and the operating points of a quantized grader.
 
     Args:
         original: The thresholds and operating points of the original grader. The quantized grader

@@ -8,8 +8,9 @@ each output channel. With one scale for all channels, a MobileNet would be usele
 ranges of its depthwise kernels differ by orders of magnitude. Activations have one scale for each
 tensor. They are unsigned, because one instruction of AVX-512 VNNI multiplies unsigned activations
 with signed weights. Weights use all 8 bits. On x86 processors without VNNI, OpenVINO and, by
-default, ONNX Runtime add two such products in 16 bits, where large sums are cut off. On these
-processors, drdeploy uses ONNX Runtime's setting ``session.x64quantprecision``, which avoids this.
+default, ONNX Runtime add two products of an activation and a weight in 16 bits, where large sums
+are cut off. On these processors, drdeploy uses ONNX Runtime's setting
+``session.x64quantprecision``, which avoids this.
 
 The first convolution, and all layers after the last convolution, stay in fp32. If these layers were
 in int8 too, ONNX Runtime and OpenVINO would give different grades to 3 % of the photographs,
@@ -18,8 +19,8 @@ if the integer that stands for zero is not 0. With these layers in fp32, less th
 differ. In exchange, the file is 0.4 MB larger.
 
 Weights in bf16 are rounded to bf16, but stored as fp32. Every runtime can therefore compute with
-them, and OpenVINO computes in bf16 if the processor supports it. An archive with weights in bf16
-compresses to half the size. Weights in fp16 are stored in 16 bits, and runtimes without fp16
+them, and OpenVINO computes in bf16 if the processor supports it. In the compressed archive, weights
+in bf16 take half the space. Weights in fp16 are stored in 16 bits, and runtimes without fp16
 kernels convert them to fp32.
 """
 

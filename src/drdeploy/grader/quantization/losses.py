@@ -1,10 +1,10 @@
 """Estimate how much worse a quantized grader's probabilities are than those of its original.
 
-Every function returns how a measure changes from the original to the quantized grader. A negative
-change always means a loss. For kappa, the change is the quantized grader's value minus the
-original's value. The Brier score and the calibration gap are better if they are smaller, so their
-change is the original's value minus the quantized grader's value. The limits of a change are
-one-sided 95 % bounds.
+The functions ``estimate_...`` return how a measure changes from the original to the quantized
+grader. A negative change always means a loss. For kappa, the change is the quantized grader's value
+minus the original's value. The Brier score and the calibration gap are better if they are smaller,
+so their change is the original's value minus the quantized grader's value. The limits of a change
+are one-sided 95 % bounds.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ def estimate_calibration_gap_change(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate how much quantization narrows the gap between mean probability and disease share.
+    """Estimate by how much quantization reduces the calibration gap.
 
-    The gap is the distance between the mean predicted probability of disease and the observed share
-    of diseased eyes. It is called calibration in the large (Van Calster et al., BMC Medicine 2019,
-    17:230). The function returns the original's gap minus the quantized grader's gap.
+    The calibration gap is the distance between the mean predicted probability of disease and the
+    observed share of diseased eyes. The literature calls it calibration in the large (Van Calster
+    et al., BMC Medicine 2019, 17:230). The function returns the original's gap minus the quantized
+    grader's gap.
 
     Args:
         is_positive: Whether each eye is diseased, shape ``(n,)``.
@@ -118,8 +119,8 @@ def lower_bound_without_spread(value: float, n: int) -> float:
     """Return a one-sided lower 95 % bound of a change that is the same in all bootstrap resamples.
 
     If the change is the same in every resample, a bootstrap interval has zero width. With few
-    photographs, such an interval would claim too much certainty. Instead, the bound is ``value``
-    minus the upper limit of Wilson's score interval for 0 events in ``n`` photographs.
+    photographs, this interval would claim too much certainty. Instead, the bound is ``value`` minus
+    the upper limit of Wilson's score interval for 0 events in ``n`` photographs.
     """
     z2 = Z_ONE_SIDED**2
     return value - z2 / (n + z2)

@@ -50,7 +50,7 @@ class QuantizationOutcome:
     """The result of quantizing a grader.
 
     Attributes:
-        archive: The quantized artifact, or None if it was refused.
+        archive: The quantized artifact, or None if it was refused and not written.
         size_bytes: Size of the quantized model file.
         reference_size_bytes: Size of the fp32 model file.
         verdict: Verdict of the comparison with the fp32 artifact.
@@ -111,12 +111,12 @@ def quantize(
         outcome = quantize("grader-fp32.tar.gz", "photographs")
         outcome.verdict.outcome, outcome.verdict.reason, outcome.archive
 
-    The quantized archive is not written if the comparison shows that the quantized grader is worse
-    in one of the measures of :mod:`drdeploy.grader.quantization.verdict`.  The quantized model gets
+    The quantized archive is not written if the comparison shows a loss of more than ``margin`` in
+    one of the measures of :mod:`drdeploy.grader.quantization.verdict`.  The quantized model gets
     its own temperature and operating points, which are chosen on its own predictions. The
-    comparison judges the decisions at these operating points against the decisions at those of the
-    original. If the original's thresholds were chosen on photographs of another camera or clinic,
-    the decisions may therefore differ although the networks hardly do.
+    comparison uses the decisions of each grader at its own operating points. If the original's
+    thresholds were chosen on photographs of another camera or clinic, the decisions may therefore
+    differ although the two networks give nearly the same probabilities.
 
     Args:
         artifact: A ``model.tar.gz`` that holds an ONNX model in fp32.

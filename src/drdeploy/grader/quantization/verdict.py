@@ -1,30 +1,31 @@
 """Decide whether a quantized grader may replace its original.
 
-The verdict rests on tests of non-inferiority. Such a test is passed if a measure of quality has,
-with 95 % confidence, dropped by less than a margin. A test for a difference between the graders
+The verdict rests on tests of non-inferiority. A test is passed if one can be 95 % sure that a
+measure of quality has dropped by less than a margin. A test for a difference between the graders
 would prove nothing: with few photographs, it would find no difference even if there is one.
 
 Ten measures are tested for every grader. Sensitivity and specificity of the grade, AUROC and
 calibration are tested at grade 2 and at grade 3. The other two measures are quadratic weighted
 kappa and the Brier score. Sensitivity alone would not suffice: a model that flags all eyes finds
-every diseased eye. Such a model fails on specificity.
+every diseased eye. The test of specificity refuses this model.
 
 Sensitivity and specificity are also tested at each operating point, because an operating point, and
 not the grade, decides whether an answer says "referable". Each grader decides with its own
 thresholds, since these are the decisions that users get. If a threshold was chosen on photographs
 of the comparison, each of these photographs is judged by a threshold that was chosen on the others
-(cross-fitting). A quantized grader whose threshold was chosen for the same sensitivity may find a
-few more diseased eyes and flag many more healthy eyes. Both changes are reported, but a gain in
-sensitivity does not make up for a loss in specificity, nor the other way round: how much one is
-worth in units of the other depends on the clinic, which the verdict does not know. The bounds take
-the thresholds as given. They do not include how much a threshold would change if it were chosen on
-other photographs.
+(cross-fitting). Cross-fitting is left out if there are too few photographs. A quantized grader
+whose threshold was chosen for the same sensitivity may find a few more diseased eyes and flag many
+more healthy eyes. Both changes are reported. A gain in sensitivity does not make up for a loss in
+specificity, because the right exchange rate depends on the clinic, which the verdict does not know.
+For the same reason, a gain in specificity does not make up for a loss in sensitivity. The bounds
+take the thresholds as given. They do not include how much a threshold would change if it were
+chosen on other photographs.
 
 The quantized grader is accepted only if every one-sided 95 % bound is within its margin. Because
 all tests must pass, the risk of accepting a worse grader stays at 5 %, and the level of the single
 tests needs no correction (Berger, Technometrics 1982, 24:295-300). The quantized grader is refused
-if an observed loss exceeds its margin. In all other cases the verdict is undecided, and says how
-many photographs would be enough.
+if an observed loss exceeds its margin. In all other cases the verdict is undecided, and estimates
+how many photographs would be enough.
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ DEFAULT_MARGIN = 0.02
 weights; this one is the project's choice. Rounding makes a grader faster but not better, so the
 loss of quality must be small. After rounding, at most two more of a hundred diseased eyes may get a
 wrong answer. The same holds for healthy eyes, for the decisions at each operating point, and for
-the pairs of a diseased and a healthy eye that AUROC counts. A referral is a decision about one eye
-as a grade is, so an operating point gets no larger margin because its threshold was chosen on few
-photographs. Kappa may fall by at most 0.02. The Brier score, and the gap between the mean
-predicted probability and the share of diseased eyes, may each rise by at most 0.02."""
+the pairs of a diseased and a healthy eye that AUROC counts. An operating point gets the same margin
+as the grade, even if its threshold was chosen on few photographs, because both are decisions about
+one eye. Kappa may fall by at most 0.02. The Brier score, and the gap between the mean predicted
+probability and the share of diseased eyes, may each rise by at most 0.02."""
 
 MOST_NEEDED = 10_000_000
 """If a decision needs more photographs than this, the verdict states no number."""
@@ -359,10 +360,10 @@ def _choose_outcome_with_reason(
 def count_images_needed_for_decision(rate: PairedRate, images: int, margin: float) -> int | None:
     """Estimate how many photographs would be enough to show that the loss is within the margin.
 
-    The counts that were observed (eyes that quantization newly gets right, eyes that it newly gets
-    wrong, and all eyes) are multiplied by the same factor, until the lower bound is within the
-    margin. The factor is found by bisection on a logarithmic scale, because the answer may lie
-    anywhere from a few photographs to millions.
+    The observed counts are those of the eyes that quantization newly gets right, of the eyes that
+    it newly gets wrong, and of all eyes. All three counts are multiplied by the same factor, until
+    the lower bound is within the margin. The factor is found by bisection on a logarithmic scale,
+    because the answer may lie anywhere from a few photographs to millions.
 
     Args:
         rate: The difference in sensitivity or specificity.

@@ -22,7 +22,7 @@ photographs made the probabilities worse as often as better.
 """
 FEWEST_ON_EACH_SIDE = 10
 """To choose a threshold at a grade, at least this many photographs must be below the grade, and at
-least this many must have the grade or worse.
+least this many must have the grade or a worse one.
 """
 FEWEST_GROUPS = 20
 """The smallest number of patients with which a grader can be recalibrated. Many photographs of a
@@ -36,8 +36,8 @@ def refuse_training_photographs(
 ) -> None:
     """Refuse photographs that the grader was trained on, if the manifest identifies them.
 
-    A network grades the photographs that it was trained on almost without error. On them, the
-    recalibrated grader would seem better than it is.
+    On the photographs that it was trained on, a network makes almost no errors. The recalibrated
+    grader would therefore seem better than it is.
 
     Raises:
         InvalidInput: A photograph is a copy of a training photograph.
@@ -68,8 +68,9 @@ def refuse_too_few_photographs(
         where: The path of the folder, which the error shows.
 
     Raises:
-        InvalidInput: There are too few photographs or too few patients. Or, for grade 2 or 3, too
-            few photographs are below the grade, or too few have the grade or worse.
+        InvalidInput: There are too few photographs or too few patients. This error is also raised
+            if, for grade 2 or 3, too few photographs are below the grade, or too few have the grade
+            or a worse one.
     """
     n, group_count = len(labels), len(set(groups))
     if n < FEWEST_PHOTOGRAPHS:

@@ -132,8 +132,8 @@ def measure_gain(
 def warn_about_specificity(gain: RecalibrationGain) -> list[str]:
     """Return a warning if the recalibrated grader would refer most eyes that need no referral.
 
-    The threshold is chosen for a sensitivity and costs whatever specificity it costs. With a few
-    diseased photographs of low probability, it may flag nearly every photograph.
+    The threshold is chosen to reach a sensitivity, however low the specificity is then. If a few
+    diseased photographs have low probabilities, the threshold may flag nearly every photograph.
     """
     before, after = (state.default_decision[1] for state in (gain.before, gain.after))
     if after.value is None or after.value >= DEFAULT_MIN_SPECIFICITY:
@@ -152,12 +152,12 @@ def warn_about_specificity(gain: RecalibrationGain) -> list[str]:
     )
     warning = (
         "The specificity of the default decision (`referable`) is only "
-        f"{as_percent(after.value)}{interval}: the new artifact refers most of the eyes below "
-        f"grade 2.{earlier} A grader should clear at least {as_percent(DEFAULT_MIN_SPECIFICITY)} "
-        "of these eyes; otherwise, it saves little work. The threshold depends on the few "
+        f"{as_percent(after.value)}{interval}. The new artifact refers most of the eyes below "
+        f"grade 2.{earlier} A grader saves little work if it clears less than "
+        f"{as_percent(DEFAULT_MIN_SPECIFICITY)} of these eyes. The threshold depends on the few "
         "photographs of grade 2 or worse that have the lowest probabilities, so recalibrate with "
-        "more such photographs. Before you use the new artifact, compare its sensitivity and "
-        "specificity with the values before."
+        "more photographs of grade 2 or worse. Before you use the new artifact, compare its "
+        "sensitivity and specificity with those of the original artifact."
     )
     return [warning]
 

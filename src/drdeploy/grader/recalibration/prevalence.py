@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 DIGITS = 4
 ASSUMPTION = (
     "The estimate is right only if photographs of one grade look the same to the grader in your "
-    "clinic and among the photographs on which it was calibrated. With another camera, they often "
-    "do not. Only graded photographs can show this (`drdeploy model evaluate`)."
+    "clinic and among the photographs on which it was calibrated. With another camera, photographs "
+    "often look different. To check this, evaluate the grader on graded photographs with `drdeploy "
+    "model evaluate`."
 )
 
 
@@ -97,9 +98,9 @@ def set_prevalence(
             the progress.
 
     Raises:
-        InvalidInput: The prevalence is not between 0 and 1, the artifact does not say how frequent
-            the grades were during calibration, there are too few photographs, or the grader was
-            trained on one of them.
+        InvalidInput: The prevalence is not between 0 and 1, or the artifact does not say how
+            frequent the grades were during calibration. This error is also raised if there are too
+            few photographs, or if the grader was trained on one of them.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """
@@ -134,8 +135,8 @@ def set_prevalence(
         )
     if manifest.prevalence is not None:
         notes.append(
-            f"The artifact had a prevalence of {manifest.prevalence.prevalence:.1%}, which the new "
-            "prevalence replaces."
+            "The new prevalence replaces the earlier prevalence of the artifact, "
+            f"{manifest.prevalence.prevalence:.1%}."
         )
     provenance = msgspec.structs.replace(manifest.provenance, tool_version=VERSION)
     description = msgspec.structs.replace(manifest, prevalence=found, provenance=provenance)
@@ -193,7 +194,7 @@ def _require_folder(data: Path | str | None) -> Path:
 
 @dataclass(frozen=True)
 class _Predictions:
-    """The probabilities of each photograph, by its short digest, and notes on the others."""
+    """The probabilities of each photograph by its short digest, and notes on those left out."""
 
     probabilities: dict[str, NDArray[np.float32]]
     notes: tuple[str, ...]

@@ -157,8 +157,9 @@ def recalibrate(
 
     Raises:
         InvalidInput: The model does not grade retinopathy, or the grader was trained on one of the
-            photographs. Or there are too few photographs or patients, or too few photographs on one
-            side of grade 2 or 3.
+            photographs. This error is also raised if there are too few photographs or patients. For
+            grade 2 and for grade 3, enough photographs must be below the grade, and enough must
+            have the grade or a worse one.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """
@@ -334,8 +335,8 @@ def _list_notes_on_limits(
     if artifact.manifest.prevalence is not None:
         notes.append(
             "The original artifact had a prevalence. The new artifact has none, because the "
-            "recalibrated probabilities assume another share of disease. Set it again with "
-            "`drdeploy artifact set-prevalence`."
+            "recalibrated probabilities assume another share of disease. Set the prevalence again "
+            "with `drdeploy artifact set-prevalence`."
         )
     earlier = artifact.manifest.recalibration
     known = 0 if earlier is None else len(find_listed_photographs(earlier.adapted_to, used))
@@ -354,7 +355,8 @@ def _list_notes_on_limits(
             "The calibration before and after recalibration was measured at the prevalence in the "
             "photographs. The calibration at the prevalence that you stated cannot be tested with "
             "these photographs. The answered grade and the operating points are those at the "
-            "stated prevalence. If it is lower than in the photographs, the grader answers with "
-            "lower grades, and the answered grade misses more disease."
+            "stated prevalence. If the stated prevalence is lower than the prevalence in the "
+            "photographs, the grader answers with lower grades, and the answered grade misses more "
+            "disease."
         )
     return notes

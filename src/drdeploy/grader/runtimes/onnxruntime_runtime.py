@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SPIN_US = 100
 """An idle thread spins for this many microseconds before it sleeps. To spin means to check for work
-in a loop. Older releases of ONNX Runtime ignore this setting.
+in a loop. Older releases of ONNX Runtime ignore this number of microseconds.
 """
 
 _PLACES = re.compile(
@@ -40,7 +40,7 @@ _PLACES = re.compile(
     r"|/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])"  # a function with its parameters
     r"|\b\w+\.(?:cc|h):\d+ \w+ ?"
 )
-"""Matches the paths and source positions in an error message of ONNX Runtime."""
+"""A pattern for the paths and source positions in an error message of ONNX Runtime."""
 _REMEDIES = {
     r"not a registered function|No Op registered|No opset import": "Export the model with ONNX's "
     "own operators; drdeploy does not load libraries of custom operators",
@@ -104,8 +104,9 @@ def choose_session_settings(threads: int, cpus: float | None = None) -> dict[str
     prediction, which doubles the CPU time of a request on a busy machine.
 
     An int8 model gives the same answers on every x86 processor. On processors that lack the VNNI
-    instructions, ONNX Runtime by default cuts off large sums, which a setting avoids. On processors
-    that have them, the setting would only make a prediction in int8 take 2.6 times as long.
+    instructions, ONNX Runtime by default cuts off large sums, but a setting avoids this. On
+    processors with VNNI, the setting is not used: it would change no answer, but make a prediction
+    in int8 take 2.6 times as long.
     """
     limit = count_available_cpus() if cpus is None else cpus
     return {

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 class PhotographsInProgress:
     """Counts the photographs being graded now; a ``with`` block counts as one photograph.
 
-    Several threads may use the object at once. All workers of a server can read one number per
-    worker, but each worker changes only its own number. The sum may be out of date for a moment.
-    The sum may therefore decide how a photograph is graded, for example on how many threads, but it
-    must not affect the grade.
+    Several threads may use the object at once. In shared memory, there is one number for each
+    worker of a server. Every worker reads all numbers, but changes only its own. The sum of the
+    numbers may be out of date for a moment. It may therefore affect how many threads grade a
+    photograph, but not which grade the photograph gets.
 
     Args:
         cells: One number per worker process, in memory that the workers share. None means that only

@@ -23,8 +23,8 @@ Shape = tuple[int | None, ...]
 
 RGB_CHANNELS = 3
 BATCH_SIZE_MAX = 256
-"""The largest batch size that is allowed for a model with a fixed batch size. Such a model takes as
-long for a single photograph as for a whole batch.
+"""The largest batch size that is allowed for a model with a fixed batch size. A model with a fixed
+batch size takes as long for a single photograph as for a whole batch.
 """
 FLOATS = frozenset({"float16", "float32", "float64"})
 INTEGERS = frozenset({"uint8", "int32", "int64"})
@@ -99,7 +99,7 @@ def check_and_read_signature(
     """Check a model's inputs and outputs against its manifest.
 
     Raises:
-        ModelLoadFailed: The model does not classify RGB photographs. Or its input size, its output
+        ModelLoadFailed: The model does not classify RGB photographs, or its input size, its output
             or its number of classes differs from the manifest.
     """
     taken = find_image_input(manifest, inputs)

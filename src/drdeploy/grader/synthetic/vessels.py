@@ -1,4 +1,4 @@
-"""Grow the vessels of a synthetic eye, which start at the optic disc, branch and become thinner."""
+"""Grow the vessels of a synthetic eye: they start at the optic disc, branch and become thinner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BRANCHING = 0.115
 """Probability of a branch at each step."""
 
 MAX_DEPTH = 3
-"""How often branches branch again; no camera shows finer branches."""
+"""How many times branches may branch again; no camera shows finer branches."""
 
 MIN_WIDTH_SHARE = 0.0016
 """Width at which a vessel ends, as a share of the eye's radius."""

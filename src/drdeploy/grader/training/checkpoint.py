@@ -98,8 +98,8 @@ class Checkpoint:
         """Set variables to their saved values, and return the saved history.
 
         If nothing was saved, the variables stay as they are, and the history is empty. The
-        variables must be in the order in which they were saved. ``is_part`` allows giving only the
-        network's variables, without those of the optimizer.
+        variables must be in the order in which they were saved. If ``is_part`` is true, the caller
+        may give only the network's variables, without those of the optimizer.
 
         Raises:
             InvalidInput: The checkpoint belongs to another network or recipe.

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.networks.weights import WeightsSource
 
 WARM_UPS = 5
-"""Number of predictions before the timed predictions, because the first predictions are slower."""
+"""This many predictions come before the timed ones, because the first predictions are slower."""
 PREDICTIONS = 30
 """Number of timed predictions, each for one photograph."""
 

@@ -40,7 +40,7 @@ COLOUR_TOLERANCE = 0.2
 """Additional standard deviation of light, colour and vignetting, as a natural logarithm. Training
 changes light and colour at random by about this much, so the grader tolerates it. Without the
 tolerance, pink or vignetted copies of IDRiD were all flagged, although the grader graded them as
-well as the originals; any tolerance from 0.1 to 0.5 gave nearly the same result."""
+well as the originals. Any tolerance from 0.1 to 0.5 gave nearly the same result."""
 LEAST_VARIANCE = 1e-9
 FOLDS = 5
 DIGITS = 5

@@ -55,9 +55,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     Attributes:
         trainable: Which layers are trained. ``head`` trains only the last layers. ``all`` trains
-            the base too, once the first ``head_epochs`` are over. Batch normalisation always keeps
-            the statistics that it came with, because a few hundred photographs would make them
-            worse.
+            the base too, once the first ``head_epochs`` are over. Batch normalisation is never
+            trained: it keeps the statistics that it came with, because a few hundred photographs
+            would make them worse.
         frozen_up_to: Name of the layer of the base up to which all layers stay frozen, such as
             ``block3_pool`` of VGG16 and VGG19; empty freezes no layer.  The output of the frozen
             layers is computed only once for each photograph and epoch, and all folds use it.
@@ -124,8 +124,8 @@ the augmentation in the study's notebook had no effect.
 """
 
 FINE_TUNED: Final = Recipe()
-"""All layers are trained, rare grades get a larger weight, and an error of several grades costs
-more than an error of one grade.
+"""All layers except batch normalisation are trained, rare grades get a larger weight, and an error
+of several grades costs more than an error of one grade.
 """
 
 FINE_TUNED_VGG: Final = Recipe(

@@ -51,8 +51,8 @@ class ImageHeader:
         """The estimated peak memory of decoding; a JPEG is assumed to be decoded at a smaller size.
 
         In a measurement with 40 million pixels, a PNG or TIFF with transparency took 16.2 bytes per
-        pixel, and a JPEG 2.9. The worst case of a JPEG took 7.7: it was progressive, with four
-        components. The estimates here are a little larger than these measurements.
+        pixel, and a JPEG 2.9. The worst case of a JPEG, progressive and with four components, took
+        7.7. The estimates here are a little larger than these measurements.
         """
         jpeg_bytes = 8 if self.is_progressive else 4
         return (jpeg_bytes if self.format == "JPEG" else 17) * max(
@@ -99,7 +99,7 @@ NO_END_MARKER = "The JPEG lacks its end marker; its picture is complete."
 
 
 def several_pictures_error(*, file_format: str) -> UnsupportedImage:
-    """Make the error for a file with several pictures, as it is unclear which one to grade."""
+    """Make the error for a file with several pictures: it is unclear which one to grade."""
     return UnsupportedImage(
         f"The {file_format} holds more than one picture",
         remedy="Save each picture as a file of its own",
@@ -109,7 +109,7 @@ def several_pictures_error(*, file_format: str) -> UnsupportedImage:
 def refuse_picture_behind_end(data: bytes, end: int, *, file_format: str) -> None:
     """Refuse a file in which a second JPEG or PNG follows the first picture.
 
-    Cameras and phones may append other data, for example a video. Such data are ignored.
+    Cameras and phones may append other data, for example a video. These data are ignored.
 
     Raises:
         UnsupportedImage: Another picture begins where the first one ends, or after zeros.

@@ -88,8 +88,8 @@ def read_tiff_directory(
     Args:
         data: A file or block that begins with the byte order mark (``II*`` or ``MM*``).
         kinds_by_tag: The tags to read, and the types that each may have.
-        optional: Tags that are not required. If such a tag has no value or a wrong type, it is left
-            out of the result. If it occurs twice, the second one is ignored.
+        optional: Tags that are not required. If an optional tag has no value or a wrong type, it is
+            left out of the result. If an optional tag occurs twice, the second one is ignored.
         start: Where the directory begins; None means the first directory of the file.
 
     Raises:

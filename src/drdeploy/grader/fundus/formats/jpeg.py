@@ -185,7 +185,7 @@ def _check_all_components(frame: _Segment, segments: list[_Segment]) -> None:
     is complete if scans hold the lowest bit of every frequency of every component.
 
     Raises:
-        UnreadableImage: No scan holds the lowest bit of some frequency of a component.
+        UnreadableImage: For a frequency of a component, no scan holds the lowest bit.
     """
     is_progressive = frame.marker == _PROGRESSIVE_FRAME
     components = frame.body[6::3][: frame.body[5]]

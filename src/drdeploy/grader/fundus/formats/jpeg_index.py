@@ -2,8 +2,8 @@
 
 A stereo camera writes both views into one file, and an export may write both eyes. A camera also
 writes previews, and a phone may write a map of brightness (a gain map) or of depth. Previews and
-maps only show the first picture again. If a file holds nothing else, its first picture is graded.
-If the index lists any other picture, that picture may be the one to grade, so the file is refused.
+maps belong to the first picture. If a file holds nothing else, its first picture is graded. If the
+index lists any other picture, that picture may be the one to grade, so the file is refused.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ MAX_PICTURES: Final = 64
 _ENTRIES = 0xB002
 _ENTRY_BYTES = 16
 _PREVIEW_CLASS = 0x01
-"""The upper byte in the type number of a preview, which is the same for every size."""
+"""The upper byte in the type number of a preview. It is the same for previews of every size."""
 _MAP_MARKS: Final = (
     b"http://ns.adobe.com/hdr-gain-map/",
     b"urn:iso:std:iso:ts:21496:-1",
     b"AuxiliaryImageType",  # Apple's gain maps, depths and mattes
 )
 _MAP_HEAD_BYTES: Final = 16_384
-"""The number of bytes at the beginning of a picture that are searched for the marks of a map."""
+"""The marks of a map are searched for in this many bytes at the beginning of a picture."""
 
 
 def count_previews_and_gain_maps(data: bytes, start: int) -> int:
@@ -40,7 +40,7 @@ def count_previews_and_gain_maps(data: bytes, start: int) -> int:
         start: The position in the file at which the index begins, after the identifier.
 
     Raises:
-        UnsupportedImage: The file contains a further picture that is neither preview nor map.
+        UnsupportedImage: The file contains a further picture that is neither a preview nor a map.
     """
     index = data[start : start + 65_536]
     if index[:4] not in {b"II*\0", b"MM\0*"}:
