@@ -175,7 +175,6 @@ def recommend(
         typer.Option(
             help="Share of the instances' capacity that must stay free in the busiest hour."
         ),
-
     ] = 0.3,
     fewest_instances: Annotated[
         int, typer.Option(help="Number of real-time instances that stay on without traffic.")

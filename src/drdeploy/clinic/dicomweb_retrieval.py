@@ -29,7 +29,9 @@ _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _PATIENT_CHARACTERS_MAX = 64
 _ENVELOPE_BYTES = 64 * KIB
-"""The most bytes that an answer may have besides the file: headers and separators of its parts."""
+"""The largest number of bytes that an answer may have besides the file: headers and separators of
+its parts.
+"""
 
 
 @dataclass(frozen=True)

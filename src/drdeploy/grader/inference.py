@@ -183,11 +183,12 @@ class InferenceService:
             runtime: The library that runs the model; None takes the default of the model's format.
             threads: Threads for the prediction of a photograph. None takes as many as suit the
                 model and the CPU limit.
-            threads_when_alone: The most threads for a photograph while no other photograph is being
-                graded. A number above ``threads`` has an effect only with ONNX Runtime, and only
-                after a call of :meth:`use_idle_cpus`. None means ``threads``. If ``threads`` is
-                None and ONNX Runtime has at least two CPUs, ``threads_when_alone`` is ignored:
-                :meth:`load` chooses both numbers itself, and calls :meth:`use_idle_cpus`.
+            threads_when_alone: The largest number of threads for a photograph while no other
+                photograph is being graded. A number above ``threads`` has an effect only with ONNX
+                Runtime, and only after a call of :meth:`use_idle_cpus`. None means ``threads``. If
+                ``threads`` is None and ONNX Runtime has at least two CPUs, ``threads_when_alone``
+                is ignored: :meth:`load` chooses both numbers itself, and calls
+                :meth:`use_idle_cpus`.
             in_progress: Counts the photographs that all workers of a server are grading. With None,
                 only the photographs of this process are counted.
             limits: How large an image may be; the default suits files on your own disk.

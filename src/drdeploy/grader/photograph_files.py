@@ -144,7 +144,8 @@ def iterate_photographs_in_folder(
     Args:
         folder: The folder to search. A missing folder is recorded as a folder that cannot be
             opened.
-        record_left_out: Called with each other file or folder.
+        record_left_out: Called with each file that is not a photograph, and with each folder that
+            cannot be opened.
         with_dicom: Whether DICOM files count as photographs.
     """
     search = _PhotographSearch(folder, is_deep=True, with_dicom=with_dicom)

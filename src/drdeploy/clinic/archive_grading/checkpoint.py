@@ -43,11 +43,13 @@ if TYPE_CHECKING:
     from drdeploy.clinic.graded_rows import GradedRow, RowColumns
 
 MOST_IN_SHARD = 64
-"""The most photographs in a shard. After a crash, each worker grades at most this many photographs
-again. A million photographs need 15,625 files until the table is complete."""
+"""The largest number of photographs in a shard. After a crash, each worker grades at most this many
+photographs again. A million photographs need 15,625 files until the table is complete.
+"""
 LEAST_SHARDS = 64
-"""The least number of shards. In a small archive, the shards are smaller instead, so that all
-workers have work until the end."""
+"""The smallest number of shards. In a small archive, the shards are smaller instead, so that all
+workers have work until the end.
+"""
 PARTS_SUFFIX = ".parts"
 _SAMPLE_SEED = 1
 _JOB, _LISTING, _TRANSFORM = "job.json", "listing.jsonl", "transform.json"

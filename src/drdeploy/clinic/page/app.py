@@ -70,7 +70,9 @@ UPLOADS_AT_ONCE, UPLOADS_PER_MINUTE = 4, 1200
 UPLOAD_S = 300.0
 """Seconds within which a photograph must arrive."""
 PICTURES_AT_ONCE = 2
-"""The most photographs that are decoded at the same time. Each takes about 100 MB of memory."""
+"""The largest number of photographs that are decoded at the same time. Each takes about 100 MB of
+memory.
+"""
 AUDIT_ENTRIES_SHOWN = 200
 _STATIC = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 

@@ -43,9 +43,9 @@ second to deliver the signal. Some requests must still be unfinished when the si
 MAX_AT_ONCE = 16
 """At most this many photographs are sent at once, because more would fill the server's queue."""
 STOPS_AT_MOST = 3
-"""The most times that a container is stopped while it works. A stop is repeated if no photograph
-was in progress. It is also repeated if photographs were lost, because on a busy machine the server
-may not have received them yet.
+"""The largest number of times that a container is stopped while it works. A stop is repeated if no
+photograph was in progress. It is also repeated if photographs were lost, because on a busy machine
+the server may not have received them yet.
 """
 RECEIVED_AFTER_S = 0.1
 """Seconds after which a server has certainly read the bytes that were sent."""

@@ -39,7 +39,7 @@ but Python can parse only microseconds, so the last digits are cut off.
 """
 
 _TAIL_BYTES_MAX = MIB
-"""The most bytes that the last lines of a log may have."""
+"""The largest number of bytes that the last lines of a log may have."""
 _WHOLE_LOG_BYTES_MAX = 16 * MIB
 """The longest log, in bytes, that is read from the start to find its last lines."""
 STOP_TIMEOUT_S = 30
@@ -341,7 +341,7 @@ def _parse_stats(sample: dict[str, Any]) -> ContainerStats:
 
 KERNEL_LOG = Path("/dev/kmsg")
 RECORD_BYTES = 8192
-"""The most bytes that one read of ``/dev/kmsg`` returns."""
+"""The largest number of bytes that one read of ``/dev/kmsg`` returns."""
 
 
 def has_oom_kill_in_kernel_log(container_id: str, log: Path = KERNEL_LOG) -> bool:

@@ -83,7 +83,7 @@ class ContainerSpec:
         name: The container's name; None lets the engine choose a name.
         user: The user as ``uid`` or ``uid:gid``; None is the user that the image names.
         entrypoint: The program that replaces the image's entry point, for tests and diagnosis.
-        pids: The most processes and threads that the container may have.
+        pids: The largest number of processes and threads that the container may have.
         tmp_mb: The size of ``/tmp``, MiB.
     """
 

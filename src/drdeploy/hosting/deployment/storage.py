@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.workspace import Resource
 
 IMAGES_AT_ONCE = 100
-"""The most images that one call of ``BatchDeleteImage`` deletes (API reference of ECR)."""
+"""The largest number of images that one call of ``BatchDeleteImage`` deletes (API reference of
+ECR).
+"""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ NO_LOCK_REMEDY = (
     "Build without `--locked`. For arm64, only the base image and the Python packages are locked"
 )
 NAMED_MAX = 3
-"""The most packages that one message names."""
+"""One message names at most this many packages."""
 
 
 def describe_difference_from_debian_lock(

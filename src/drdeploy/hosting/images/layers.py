@@ -42,8 +42,9 @@ accurate."""
 LIST_BYTES_MAX = 16 * MIB
 """The longest list of a package's files that is read, in bytes; TensorFlow's list is 2 MB long."""
 FILES_MAX = 2_000_000
-"""The most files that a layer or an image may have; the largest machine-learning images have a
-tenth of this number."""
+"""The largest number of files that a layer or an image may have; the largest machine-learning
+images have a tenth of this number.
+"""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 """The names with which a layer deletes files of lower layers (OCI image specification,
 "Whiteouts"). ``WHITEOUT`` is the prefix of such a name: the file ``.wh.a`` deletes the file ``a``.

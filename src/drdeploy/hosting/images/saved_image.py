@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SAVED_FILES_MAX = 10_000
-"""The most files that a saved image may have: three for each layer, and a few documents."""
+"""The largest number of files that a saved image may have: three for each layer, and a few
+documents.
+"""
 
 
 @dataclass

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FAILURE_REASON_LENGTH_MAX = 1024
-"""The most characters of ``FailureReason`` that botocore's service model allows."""
+"""The largest number of characters of ``FailureReason`` that botocore's service model allows."""
 
 CONTROL_PLANE_REFUSAL = "ValidationException"
 RUNTIME_REFUSAL = "ValidationError"

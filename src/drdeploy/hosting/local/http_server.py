@@ -44,12 +44,15 @@ IN_MEMORY_BYTES = 64 * MIB
 to S3, are written to disk.
 """
 DISCARDED_BYTES = MIB
-"""The most bytes of a refused body that are read and discarded. If the connection were closed at
-once, a client that is still sending would lose the answer. A client that sends more bytes than this
-may lose the answer."""
+"""The largest number of bytes of a refused body that are read and discarded. If the connection were
+closed at once, a client that is still sending would lose the answer. A client that sends more bytes
+than this may lose the answer.
+"""
 DISCARD_S = 2.0
 CONNECTIONS_MAX = 1024
-"""The most connections at a time; each has a thread.  Further connections are closed at once."""
+"""The largest number of connections at a time; each has a thread.  Further connections are closed
+at once.
+"""
 FIRST_REQUEST_S = 30.0
 """Seconds that a connection may be silent before its first request, and during a request."""
 IDLE_S = 900.0
@@ -57,8 +60,8 @@ IDLE_S = 900.0
 until the idle worker is stopped, and the study's client keeps the connection meanwhile.
 """
 LINE_BYTES_MAX = 64 * KIB
-"""The most bytes of a line that states the size of a chunk, or of a trailer field after the last
-chunk.
+"""The largest number of bytes of a line that states the size of a chunk, or of a trailer field
+after the last chunk.
 """
 TRAILERS_MAX = 100
 SMALL_CHUNKS_MAX = 65_536
@@ -125,7 +128,7 @@ class AdmittedHead:
     """Says how an admitted request is answered; a request is admitted before its body is read.
 
     Attributes:
-        body_bytes_max: The most bytes that the body may have.
+        body_bytes_max: The largest number of bytes that the body may have.
         answer: A function that takes the request with its body, and returns the response. It must
             not raise.
         refuse_length: A function that returns the response to a request whose body is too long. It

@@ -27,19 +27,21 @@ if TYPE_CHECKING:
 
 
 SERVERLESS_ENDPOINTS_MAX = 50
-"""The most serverless endpoints in a region (developer guide)."""
+"""The largest number of serverless endpoints in a region (developer guide)."""
 SERVERLESS_CONCURRENCY_MAX = 1000
 """The largest sum of ``MaxConcurrency`` over all serverless endpoints of a region, as the developer
 guide states it for the larger regions.
 """
 
 INSTANCES_MAX = 100
-"""The most instances of a variant, or copies of an inference component, that the local service
-runs. Each instance or copy is a container with its own thread on this machine.
+"""The largest number of instances of a variant, or copies of an inference component, that the local
+service runs. Each instance or copy is a container with its own thread on this machine.
 """
 
 TAGS_MAX = 50
-"""The most tags that a resource may have (AWS General Reference, "Tagging AWS resources")."""
+"""The largest number of tags that a resource may have (AWS General Reference, "Tagging AWS
+resources").
+"""
 
 SERVERLESS_MEMBERS = {"VariantName", "ModelName", "InitialVariantWeight", "ServerlessConfig"}
 """The members that a serverless production variant may set; all other members are for instances."""

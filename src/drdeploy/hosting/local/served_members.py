@@ -309,7 +309,7 @@ def describe_unserved_member(operation: str, refused: str) -> str:
 def find_unserved_members(served: Members, value: Any, path: str = "") -> Iterator[str]:
     """Yield the path of each refused member of a request.
 
-    If the member is served with other values, ``=`` and the refused value follow the path.
+    If the member is served, but not with this value, ``=`` and the value follow the path.
 
     Args:
         served: The table of the members that are served.

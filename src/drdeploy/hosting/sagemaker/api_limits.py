@@ -41,7 +41,8 @@ BATCH_PAYLOAD_BYTES = 6 * MIB
 ``CreateTransformJob``)."""
 
 BATCH_TRANSFORMS_AT_ONCE = 100 * MIB // BATCH_PAYLOAD_BYTES
-"""The most records that an instance gets at once if a transform job states no ``MaxPayloadInMB``.
+"""The largest number of records that an instance gets at once if a transform job states no
+``MaxPayloadInMB``.
 
 ``MaxPayloadInMB`` is then 6, and ``MaxConcurrentTransforms`` times ``MaxPayloadInMB`` is at most
 100 (API reference, ``CreateTransformJob``).

@@ -92,7 +92,7 @@ class Hosting:
             endpoint_url: The URL of the local service, for example ``http://127.0.0.1:8765``.
             region: The AWS region; by default the region in the user's configuration, and us-east-1
                 for the local service.
-            max_connections: The most invocations that may run at once.
+            max_connections: The largest number of invocations that may run at once.
             clock: The clock that measures latencies and waits.
 
         Raises:

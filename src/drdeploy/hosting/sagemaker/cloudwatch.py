@@ -17,4 +17,6 @@ TRANSFORM_JOBS = "/aws/sagemaker/TransformJobs"
 """All jobs share this log group. The metrics of their instances have the dimension ``Host``."""
 
 DATAPOINTS_MAX = 1440
-"""The most datapoints that one request may ask for (API reference, ``GetMetricStatistics``)."""
+"""The largest number of datapoints that one request may ask for (API reference,
+``GetMetricStatistics``).
+"""

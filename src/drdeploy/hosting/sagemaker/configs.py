@@ -162,8 +162,8 @@ class AsynchronousConfig(_InstanceConfig):
         initial_instance_count: The number of instances that the endpoint starts with.
         inference_ami_version: The AMI version of instances with a GPU, which decides the GPU's
             driver; None takes SageMaker's default.
-        max_concurrent_invocations_per_instance: The most requests that an instance processes at a
-            time, 1 to 1000; None leaves the number to SageMaker.
+        max_concurrent_invocations_per_instance: The largest number of requests that an instance
+            processes at a time, 1 to 1000; None leaves the number to SageMaker.
     """
 
     kind: Literal["asynchronous"] = "asynchronous"

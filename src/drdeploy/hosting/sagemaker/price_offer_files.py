@@ -26,7 +26,7 @@ ADDRESS_IN_CHINA = "https://pricing.cn-north-1.amazonaws.com.cn"
 SOURCE = "AWS price list, public offer files"
 TIMEOUT_S = 60.0
 FILE_BYTES_MAX = 512 * MIB
-"""The most bytes that an offer file may have after unpacking."""
+"""The largest number of bytes that an offer file may have after unpacking."""
 NO_SUCH_FILE = {403, 404}
 """The HTTP statuses that stand for a missing file.
 

@@ -315,8 +315,8 @@ def make_worker_budgets(
     Args:
         settings: The settings of the server.
         capacity: The number of workers, and of invocations that each handles at once.
-        image_places: The most memory that decoding one image may take, in units of ``PLACE_BYTES``,
-            called places.
+        image_places: The largest amount of memory that decoding one image may take, in units of
+            ``PLACE_BYTES``, called places.
     """
     body_bytes = settings.max_payload_bytes
     return Budgets(

@@ -11,7 +11,7 @@ from drdeploy.grader.fundus.decode import SIGNATURES
 
 _DATA_URL: Final = b"data:"
 _HEAD_BYTES: Final = 256
-"""The most bytes of a ``data:`` URL before its comma; usually about thirty."""
+"""The largest number of bytes of a ``data:`` URL before its comma; usually about thirty."""
 _BEGINNINGS: Final = tuple(
     encode(signature[:3]) for signature in SIGNATURES for encode in (b64encode, urlsafe_b64encode)
 )

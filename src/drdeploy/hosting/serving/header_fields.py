@@ -49,7 +49,7 @@ def combine_header_fields(
 
     Args:
         fields: The names and values as they arrived, without white space around them.
-        at_most: The most fields that a request may have.
+        at_most: The largest number of fields that a request may have.
 
     Raises:
         HeadersTooLarge: The request has more than ``at_most`` fields.

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 UNUSED_LOGGED = 5
-"""The most unused files that the log names. An unused file is in the model's folder, but does not
-belong to the model.
+"""The log names at most this many unused files. An unused file is in the model's folder, but does
+not belong to the model.
 """
 
 GPU_BATCH_WAIT_MS = 2.0

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.settings import Settings
 
 GPU_CONCURRENCY = 8
-"""The least number of requests that a worker handles at once if a GPU predicts. A thread that waits
-for the GPU uses no CPU. A batch cannot have more photographs than the number of requests that the
-worker handles at once.
+"""The smallest number of requests that a worker handles at once if a GPU predicts. A thread that
+waits for the GPU uses no CPU. A batch cannot have more photographs than the number of requests that
+the worker handles at once.
 """
 
 MAX_THREADS_WHEN_ALONE = 8
-"""The most threads for a photograph while the container grades no other. The layers of a network
-that grades photographs are too small to keep more threads busy."""
+"""The largest number of threads for a photograph while the container grades no other. The layers of
+a network that grades photographs are too small to keep more threads busy.
+"""
 
 
 def choose_worker_and_thread_counts(

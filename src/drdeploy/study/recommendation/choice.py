@@ -62,7 +62,7 @@ def choose_option_in_each_case(
         p95_s: The p95 latency of each option in each case; the same shape.
         parts: The number of components that someone must operate for each option; shape
             ``(options,)``.
-        same: The difference up to which costs are the same.
+        same: Costs that differ by at most this much count as equal.
     """
     if not usd.shape[0]:
         return np.full(usd.shape[1], NONE)

@@ -160,7 +160,7 @@ def _write_warning_on_unsteady_rows(summaries: Sequence[ScenarioSummary]) -> Ite
     if alarms > 1 + MANY_ALARMS * len(checks):
         yield (
             f"In {alarms} of {len(checks)} scenarios, odd-numbered rows differ from even-numbered "
-            "rows, so the intervals are too short for comparisons."
+            "rows by more than chance. The intervals are therefore too narrow for comparisons."
         )
 
 

@@ -23,7 +23,7 @@ whole blocks. Two objects never share a block, so the blocks of a deleted object
 """
 LENGTH_BITS = 48
 LENGTH_MAX = (1 << LENGTH_BITS) - 1
-"""The most bytes that one object's content may have; S3 allows far less."""
+"""The largest number of bytes that one object's content may have; S3 allows far less."""
 PUNCH_HOLE = 0x03
 """The mode of fallocate(2) that makes a hole: ``FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE``."""
 

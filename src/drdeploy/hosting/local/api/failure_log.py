@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRACEBACKS = 10
-"""The most failures that are logged in each time window; a traceback takes some kilobytes."""
+"""The largest number of failures that are logged in each time window; a traceback takes some
+kilobytes.
+"""
 WINDOW_S = 10.0
 WHAT_CHARACTERS = 200
 

@@ -100,7 +100,7 @@ TIMED_OUT = (
     "latency metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
 )
 ORIGINAL_MESSAGE_BYTES_MAX = 4096
-"""The most bytes of a failing container's answer that the error message quotes."""
+"""The largest number of bytes of a failing container's answer that the error message quotes."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.instances.instance import LogLine
 
 EVENTS_MAX = 10_000
-"""The most events in one answer of ``FilterLogEvents``."""
+"""The largest number of events in one answer of ``FilterLogEvents``."""
 LINES_KEPT = 100_000
 """How many of an instance's newest lines are kept, so that a long run does not fill the memory. Up
 to a thousand more may be kept, because lines are dropped in blocks.

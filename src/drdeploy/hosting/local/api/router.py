@@ -94,10 +94,12 @@ PORT = re.compile(r":\d*$")
 AMZ_JSON = "application/x-amz-json-1.1"
 
 OBJECT_BYTES_MAX = 5 * GIB
-"""The most bytes of an object that is uploaded in one request (Amazon S3 API, ``PutObject``)."""
+"""The largest number of bytes of an object that is uploaded in one request (Amazon S3 API,
+``PutObject``).
+"""
 KMS_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
 LAYER_BYTES_MAX = 10 * GIB
-"""The most bytes of one layer of a container image.
+"""The largest number of bytes of one layer of a container image.
 
 This is SageMaker's limit for a whole container image (developer guide, "Deploy models with Amazon
 SageMaker Serverless Inference").

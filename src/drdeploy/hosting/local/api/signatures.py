@@ -41,8 +41,9 @@ General Reference; Amazon S3 API, "Authenticating requests"). A recorded request
 only within this time.
 """
 PRESIGNED_S_MAX = 604_800
-"""The most seconds for which a presigned URL is valid: seven days (Amazon S3 API, "Query string
-authentication")."""
+"""The longest time in seconds for which a presigned URL is valid: seven days (Amazon S3 API, "Query
+string authentication").
+"""
 UNSIGNED_BODIES = frozenset({"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"})
 """The values that clients of S3 may sign instead of the hash of the body."""
 

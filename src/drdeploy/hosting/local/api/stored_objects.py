@@ -29,8 +29,9 @@ STATES = [(None, "IN_PROGRESS"), ("IN_PROGRESS", "RESTORED")]
 """The states through which an object passes when it is restored from an archive. moto makes a new
 list of these states for each object, although the states are always the same."""
 SHARED_MAX = 4096
-"""The most sets of attributes that are cached, so that objects can share them. The same limit
-applies to sets of metadata."""
+"""The largest number of sets of attributes that are cached, so that objects can share them. The
+same limit applies to sets of metadata.
+"""
 OWN_ATTRIBUTES = ("name", "multipart", "checksum_value", "_etag", "_version_id")
 """The attributes of moto's objects that differ from object to object."""
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 INSTANCES_MAX = 100
-"""The most instances that a job may have (API reference, ``TransformResources``)."""
+"""The largest number of instances that a job may have (API reference, ``TransformResources``)."""
 
 
 class TransformJobs:

@@ -62,7 +62,7 @@ or create an object, and succeed.
 
 RPC_PATH = re.compile(r"/service/\w+/operation/(\w+)")
 API_BODY_BYTES_MAX = 16 * MIB
-"""The most bytes of a request body, except for S3.
+"""The largest number of bytes of a request body, except for S3.
 
 Invocations of an endpoint, and layers of container images, have limits of their own.
 """

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONCURRENCY_MAX = 1000
-"""The most requests that one endpoint processes at a time on this machine."""
+"""The largest number of requests that one endpoint processes at a time on this machine."""
 LOOK_AGAIN_S = 0.1
 """While requests wait, the dispatcher looks for a free instance at this interval, in seconds."""
 EXPIRY_CHECK_S = 1.0

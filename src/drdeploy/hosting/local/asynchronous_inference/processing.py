@@ -46,7 +46,7 @@ NOTIFIED_RESPONSE_BYTES_MAX = 128 * KIB
 """The longest answer that a message of SNS contains (API reference,
 ``AsyncInferenceNotificationConfig``)."""
 LOGGED_RESPONSE_BYTES_MAX = 4096
-"""The most bytes of a model's error message that one line of the log quotes."""
+"""The largest number of bytes of a model's error message that one line of the log quotes."""
 TEXT = "text/plain; charset=utf-8"
 
 ModelOutcome = Literal["ok", "4xx", "5xx", "none"]

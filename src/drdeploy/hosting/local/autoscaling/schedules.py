@@ -42,8 +42,8 @@ NEAREST_WEEKDAY = re.compile(r"(\d{1,2})W")
 NUMBERED_WEEKDAY = re.compile(r"(\w{1,3})#([1-5])")
 LAST_WEEKDAY = re.compile(r"(\w{1,3})L")
 CATCH_UP_S_MAX = SECONDS_PER_HOUR
-"""The most seconds by which an action with ``cron(...)`` may be late and still run. The computer
-may have been asleep at the action's time. A run that is later than this is skipped.
+"""The longest time in seconds by which an action with ``cron(...)`` may be late and still run. The
+computer may have been asleep at the action's time. A run that is later than this is skipped.
 """
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 ANSWER_BYTES_MAX = 100 * MIB
 MESSAGE_BYTES_MAX = 1024
-"""The most bytes of a container's error message that are written to the job's log."""
+"""The largest number of bytes of a container's error message that are written to the job's log."""
 RETRY_PAUSE_S = 0.2
 
 

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 OUTPUT_SUFFIX = ".out"
 MANIFEST_BYTES_MAX = 64 * MIB
 MANIFEST_VALUES_MAX = 2_000_000
-"""The most values in a manifest. The limit saves memory: an empty JSON object in the manifest takes
-only two bytes there, but 64 bytes of memory.
+"""The largest number of values in a manifest. The limit saves memory: an empty JSON object in the
+manifest takes only two bytes there, but 64 bytes of memory.
 """
 KEY_BYTES_MAX = 1024
-"""The most bytes that a key in S3 may have (S3 user guide, "Naming Amazon S3 objects")."""
+"""The largest number of bytes that a key in S3 may have (S3 user guide, "Naming Amazon S3
+objects").
+"""
 
 
 class ObjectStorage(Protocol):

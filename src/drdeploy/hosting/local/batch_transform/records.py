@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 RECORDIO_MAGIC = 0xCED7230A
 HELD_BYTES_MAX = GIB
-"""The most bytes of one request, or of one object's output, that the local service holds."""
+"""The largest number of bytes of one request, or of one object's output, that the local service
+holds.
+"""
 RECORDS_MAX = 1_000_000
-"""The most records in progress for one instance, in all its payloads together. Each record takes
-about 50 bytes of memory in addition to its content. Without this limit, a gigabyte of empty lines,
-which gzip packs into a megabyte, would take 20 GB.
+"""The largest number of records in progress for one instance, in all its payloads together. Each
+record takes about 50 bytes of memory in addition to its content. Without this limit, a gigabyte of
+empty lines, which gzip packs into a megabyte, would take 20 GB.
 """
 _WHOLE, _BEGIN, _MIDDLE, _END = range(4)
 _RECORDIO_LENGTH_BITS = 29
@@ -88,7 +90,7 @@ def pack_payloads(
         has_many: Whether a payload holds as many records as fit (``MultiRecord``). If not, it holds
             one record.
         max_bytes: The largest allowed size of a payload; None means ``HELD_BYTES_MAX``.
-        max_records: The most records that a payload may have.
+        max_records: The largest number of records that a payload may have.
 
     Raises:
         RecordFailure: A record is larger than a payload may be, or the object is malformed.

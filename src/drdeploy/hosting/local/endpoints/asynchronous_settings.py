@@ -29,8 +29,8 @@ class AsynchronousSettings:
         success_topic: The ARN of the SNS topic for completed requests, or None.
         error_topic: The ARN of the SNS topic for failed requests, or None.
         includes_response_in: Which SNS topics get the model's answer in their messages.
-        concurrency_per_instance: The most requests that one instance processes at a time; None if
-            the endpoint configuration leaves the number to SageMaker.
+        concurrency_per_instance: The largest number of requests that one instance processes at a
+            time; None if the endpoint configuration leaves the number to SageMaker.
         kms_key_id: The KMS key that encrypts results and failures in S3. None means the encryption
             of the bucket.
     """

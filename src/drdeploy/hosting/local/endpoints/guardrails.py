@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from drdeploy.files import Json
 
 DEFAULT_MAXIMUM_S = 14_400.0
-"""The most seconds that an update may take if ``MaximumExecutionTimeoutInSeconds`` is not set (API
-reference, ``BlueGreenUpdatePolicy``).
+"""The longest time in seconds that an update may take if ``MaximumExecutionTimeoutInSeconds`` is
+not set (API reference, ``BlueGreenUpdatePolicy``).
 """
 ROUTING = "DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration"
 ROLLING = "DeploymentConfig.RollingUpdatePolicy"
@@ -50,7 +50,7 @@ class Guardrails:
             rollback; the last share is 1.
         bake_s: Seconds for which the alarms are watched after each step.
         termination_s: Seconds for which the old instances are kept after the update is done.
-        maximum_s: The most seconds that the whole update may take.
+        maximum_s: The longest time in seconds that the whole update may take.
         alarms: The names of the alarms that bring the old instances back.
     """
 

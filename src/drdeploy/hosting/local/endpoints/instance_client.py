@@ -178,7 +178,7 @@ class InstanceClient:
             headers: The request's headers.
             timeout_s: The limit in seconds for connecting, for each read from the socket, and for
                 the whole answer.
-            max_bytes: The most bytes that the answer's body may have.
+            max_bytes: The largest number of bytes that the answer's body may have.
 
         Raises:
             InstanceTimeout: The answer took longer than ``timeout_s``.

@@ -99,7 +99,7 @@ class HostingInstance:
 
 @dataclass(frozen=True)
 class InstanceBounds:
-    """The fewest and the most instances that managed scaling may run."""
+    """The smallest and the largest number of instances that managed scaling may run."""
 
     minimum: int
     maximum: int
@@ -136,8 +136,8 @@ class InstanceGroup:
     Args:
         resources: The resources of the variant's instance type.
         count: The number of instances at the start.
-        bounds: The fewest and the most instances that managed scaling may run; None if the number
-            is fixed.
+        bounds: The smallest and the largest number of instances that managed scaling may run; None
+            if the number is fixed.
         idle_s: Seconds after which managed scaling releases an instance without copies.
         clock: The clock that measures how long an instance has had no copies.
     """

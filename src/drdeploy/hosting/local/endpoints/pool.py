@@ -24,7 +24,7 @@ class PoolLoad:
     Attributes:
         requests: The number of requests in progress.
         workers: The number of workers that are ready.
-        max_concurrency: The most requests at once; None for a real-time variant.
+        max_concurrency: The largest number of requests at once; None for a real-time variant.
         provisioned: The number of workers of a serverless variant that are always kept ready.
     """
 

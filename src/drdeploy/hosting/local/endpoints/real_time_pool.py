@@ -95,7 +95,8 @@ class RealTimePool:
 
         Args:
             wait_s: Seconds to wait for a worker.
-            most: The most requests that a worker may process at a time; None means any number.
+            most: The largest number of requests that a worker may process at a time; None means any
+                number.
 
         Raises:
             WorkerNotReady: No worker became ready within ``wait_s``, or all have ``most`` requests.

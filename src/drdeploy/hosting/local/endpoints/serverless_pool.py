@@ -53,7 +53,8 @@ class PoolScaling:
     """The limits between which a serverless pool scales.
 
     Attributes:
-        max_concurrency: The most workers at once, which is also the most requests at once.
+        max_concurrency: The largest number of workers at once, which is also the largest number of
+            requests at once.
         provisioned: The number of workers that are kept ready without any request.
         idle_s: Seconds that a worker may stay idle, unless it is a provisioned worker.
     """

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COPIES_MAX = 32
-"""The most copies in progress for all endpoints of a region. Each copy in progress holds the body
-of a request in memory."""
+"""The largest number of copies in progress for all endpoints of a region. Each copy in progress
+holds the body of a request in memory.
+"""
 
 
 class ShadowTraffic:

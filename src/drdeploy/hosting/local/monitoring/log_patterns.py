@@ -37,7 +37,7 @@ JSON_TOKEN = re.compile(
 STEP = re.compile(r"""\.([\w-]+)|\[(?:(\d+)|["']([^\]]+)["'])\]""")
 NOTHING = object()
 PARENTHESES_MAX = 50
-"""The most parentheses in a pattern, so that no pattern exhausts the stack."""
+"""The largest number of parentheses in a pattern, so that no pattern exhausts the stack."""
 
 Matcher = Callable[[str], bool]
 

@@ -51,8 +51,8 @@ DEFAULT_PERIOD_S = 60
 
 
 POINTS_MAX = 100_800
-"""The most values of a series that an expression makes. The limit of CloudWatch for one answer is
-the same.
+"""The largest number of values of a series that an expression makes. The limit of CloudWatch for
+one answer is the same.
 """
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SHORT_PERIODS_S = (1, 5, 10, 20, 30)
 MINUTE_S = 60
 DATA_POINTS_MAX = 100_800
-"""The most points in one answer of GetMetricData. ``DATAPOINTS_MAX`` is the limit for
+"""The largest number of points in one answer of GetMetricData. ``DATAPOINTS_MAX`` is the limit for
 GetMetricStatistics.
 """
 QUERIES_MAX = 500

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 POSITIONS_MAX = 1000
-"""The most characters of an expression, after ``a{3}`` is written as ``aaa``."""
+"""The largest number of characters of an expression, after ``a{3}`` is written as ``aaa``."""
 TRANSITIONS_MAX = 20_000
-"""The most transitions that are remembered, so that no text fills the memory."""
+"""The largest number of transitions that are remembered, so that no text fills the memory."""
 _PIECE = re.compile(
     r"""(?P<character>\\x[0-9a-fA-F]{2}|\\[dDsSwWtnr]|\\[^\w\s]|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\\[\](){}*+?|])
         (?P<quantifier>[*+?]|\{\d{1,3}(?:,\d{0,3})?\})?""",

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 64 * KIB
 MAX_LINE_BYTES = 256 * KIB
-"""The most bytes of one line; a longer line is split. The longest event that a worker of the server
-writes has a few kilobytes.
+"""The largest number of bytes of one line; a longer line is split. The longest event that a worker
+of the server writes has a few kilobytes.
 """
 
 

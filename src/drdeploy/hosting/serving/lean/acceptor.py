@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.log import ServerLog
 
 GIVE_WAY_S = 0.02
-"""The most seconds for which a worker waits before it takes a new connection, so that a worker with
-fewer connections can take it first.
+"""The longest time in seconds that a worker waits before it takes a new connection, so that a
+worker with fewer connections can take it first.
 """
 CHECK_EVERY_S = 0.001
 PAUSE_S = 1.0
