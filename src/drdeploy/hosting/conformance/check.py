@@ -220,7 +220,7 @@ def check_conformance(
         contract: The time and size limits of the contract.
         engine: The container engine; None means the one that Docker's command line would use.
         begin: Called with each clause before it is checked.
-        end: Called with the finding on each clause after the clause is checked.
+        end: Called after each clause is checked, with the finding on that clause.
 
     Raises:
         InvalidInput: The image, a clause or a kind of hosting does not exist, or a memory or CPU

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 PLAN_BYTES_MAX = 64 * MIB
 """The largest plan that is read; a plan of a thousand resources is a few MB long."""
 VALUES_MAX = 4_000_000
-"""The largest number of values in a plan, counted by its commas. Each value takes 64 bytes of
-memory or more.
+"""The largest number of values in a plan. The commas in the plan are counted, because they separate
+values. Each value takes 64 bytes of memory or more.
 """
 RESOURCES_MAX = 20_000
 REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}")

@@ -51,8 +51,8 @@ class InvocationMetrics:
         memory_share: A function that returns which share of the memory limit is in use, or None if
             that is unknown. It is called only when the metrics are written, because a container
             engine takes up to a second to answer.
-        load: How busy the variant was during this request. None if the request got no worker,
-            unless it was throttled.
+        load: How busy the variant was during this request. A throttled request has a load,
+            too. None if the request got no worker for another reason.
         is_throttled: Whether the request was refused because of ``MaxConcurrency``.
         component: The name of the inference component that was invoked; empty if the endpoint hosts
             none.
