@@ -168,11 +168,12 @@ def main() -> int:
     )
     given = read_options(parser)
     size = "smoke" if given.is_smoke else "quick" if given.is_quick else "full"
-    options = replace(given, budget=replace(given.budget, rounds=ROUNDS[size]))
     status = 0
     with tempfile.TemporaryDirectory() as name:
         for part in given.more.only:
             title, introduction, measure = PARTS[part]
+            rounds = ROUNDS[size] if part in MEASURED_IN_ROUNDS else 1
+            options = replace(given, budget=replace(given.budget, rounds=rounds))
             page = Page(f"archive_{part}", title, INTRODUCTION + introduction, options)
             measure(page, Path(name), options, size)
             status |= page.finish()
@@ -383,6 +384,8 @@ bound to the processor of the first node.
     ),
     "memory": ("The memory of a long run", "", measure_memory),
 }
+MEASURED_IN_ROUNDS = {"rates", "nodes"}
+"""The parts that compare speeds, in several rounds. The other parts run once."""
 
 
 @dataclass(frozen=True)

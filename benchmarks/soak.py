@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,8 @@ def main() -> int:
     """Measure, write the page, and print which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--minutes", type=float, help="of the soak [10; 1.5 if --quick]")
-    options = read_options(parser)
+    given = read_options(parser)
+    options = replace(given, budget=replace(given.budget, rounds=1))
     page = Page("soak", "Soak and overload", INTRODUCTION, options)
     photograph = photographs()[0]
     with running(ours("lean", forms_of("mobilenet").int8), photograph) as server:

@@ -1,11 +1,14 @@
 """Every benchmark runs, in the small; what it finds needs a quiet machine, and is not tested."""
 
 import csv
+import importlib
 import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -139,6 +142,59 @@ def test_rounds_are_interleaved_and_their_order_changes(harness):
     assert all(set(one) == set("abc") for one in rounds)
     assert len(set(rounds)) > 1
     assert [asked[place - 1] for place in values["a"]] == ["a"] * 6
+
+
+def make_page(name, monkeypatch, folder):
+    """Run a benchmark that measures nothing, and return the pages that it writes."""
+    benchmark = importlib.import_module(name)
+    nothing = {
+        "archive": {
+            "PARTS": {
+                part: (title, text, lambda *_: None)
+                for part, (title, text, _) in getattr(benchmark, "PARTS", {}).items()
+            }
+        },
+        "soak": {"running": lambda *_: nullcontext(MagicMock()), "soak": lambda *_: None},
+        "identical_answers": {
+            "compare": lambda *_: None,
+            "choose_photographs": lambda _: [],
+            **dict.fromkeys(
+                ("ask_server", "run_grade", "run_archive_grade", "run_batch_transform"),
+                lambda *_: {},
+            ),
+        },
+    }
+    for what, replacement in nothing[name].items():
+        monkeypatch.setattr(benchmark, what, replacement)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--quick", "--out", str(folder)])
+    assert benchmark.main() == 0
+    return {
+        path.stem: re.search(r"The benchmark ran in ([^.]*)\.", path.read_text())[1]
+        for path in folder.glob("*.md")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "rounds"),
+    [
+        (
+            "archive",
+            {
+                "archive_rates": "3 interleaved rounds",
+                "archive_nodes": "3 interleaved rounds",
+                "archive_kills": "one round",
+                "archive_memory": "one round",
+            },
+        ),
+        ("soak", {"soak": "one round"}),
+        ("identical_answers", {"identical_answers": "one round"}),
+    ],
+)
+def test_a_page_says_in_how_many_rounds_its_benchmark_ran(
+    harness, name, rounds, monkeypatch, tmp_path
+):
+    del harness  # puts the folder on the path
+    assert make_page(name, monkeypatch, tmp_path) == rounds
 
 
 def test_a_ratio_is_formed_within_its_round(harness):

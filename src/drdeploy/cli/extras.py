@@ -71,7 +71,10 @@ here need no extra.
 """
 
 LINUX_ONLY = frozenset({"archive", "capacity", "image", "local", "serve", "study"})
-"""The commands that need Linux, because they limit the memory and CPU of processes."""
+"""The commands that run only on Linux. All but ``archive`` set or read limits on the memory and CPU
+of processes, which only Linux has in this form. ``archive`` needs no such limits, but it starts Ray
+through internal parts of Ray, and is tested only on Linux.
+"""
 
 
 def check_extras_and_system_of_command(

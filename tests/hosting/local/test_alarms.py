@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
-from local_aws import client, until
+from local_aws import client, refused, until
 
 from drdeploy.hosting.local.monitoring.alarms import AlarmRule
 
@@ -214,6 +214,17 @@ def test_alarms_are_found_by_state_prefix_and_page(aws):
     assert [len(page["MetricAlarms"]) for page in pages] == [2, 1]
     raised = aws.cloudwatch.describe_alarms(AlarmNamePrefix=prefix, StateValue="ALARM")
     assert not raised["MetricAlarms"]
+
+
+@pytest.mark.parametrize("operation", ["describe_alarms", "describe_alarm_history"])
+@pytest.mark.parametrize("size", [0, 101])
+def test_a_page_has_1_to_100_alarms(aws, operation, size):
+    """Clients other than boto3 send 0; boto3 refuses it itself unless it is told not to."""
+    unchecked = client("cloudwatch", aws.url, parameter_validation=False)
+    assert refused(getattr(unchecked, operation), MaxRecords=size) == (
+        "ValidationError",
+        "MaxRecords must be 1 to 100.",
+    )
 
 
 @pytest.mark.parametrize(

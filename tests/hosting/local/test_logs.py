@@ -4,7 +4,7 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
-from local_aws import client, until
+from local_aws import client, refused, until
 
 from drdeploy.hosting.local.monitoring.log_patterns import make_log_matcher
 from drdeploy.hosting.local.monitoring.monitoring_errors import MonitoringError
@@ -147,6 +147,34 @@ def test_thousands_of_lines_are_read_back_in_pages(logs, group):
     assert [one["message"] for one in last] == ["of many 3998", "of many 3999"]
     (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
     assert stream["lastEventTimestamp"] == begin_ms + 3_999
+
+
+@pytest.mark.parametrize(
+    ("operation", "more"),
+    [
+        ("filter_log_events", {}),
+        ("get_log_events", {"logStreamName": "s"}),
+        ("describe_log_streams", {}),
+        ("describe_log_groups", None),
+    ],
+)
+def test_a_limit_of_0_is_refused_and_does_not_count_as_missing(aws, group, operation, more):
+    """Clients other than boto3 send it; boto3 refuses it itself unless it is told not to."""
+    unchecked = client("logs", aws.url, parameter_validation=False)
+    named = {} if more is None else {"logGroupName": group} | more
+    assert refused(getattr(unchecked, operation), **named, limit=0) == (
+        "InvalidParameterException",
+        "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: Member "
+        "must have value greater than or equal to 1",
+    )
+
+
+def test_a_limit_above_10000_is_refused(logs, group):
+    code, message = refused(logs.filter_log_events, logGroupName=group, limit=10_001)
+    assert (code, message.rpartition(": ")[2]) == (
+        "InvalidParameterException",
+        "Member must have value less than or equal to 10000",
+    )
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,22 @@ def test_newest_first_is_the_default_and_pages_follow_one_another(aws, put):
     assert [one["StatusCode"] for one in found] == ["PartialData", "Complete"]
 
 
+@pytest.mark.parametrize("most", [0, 100_801])
+def test_a_page_has_1_to_100800_datapoints(aws, put, most):
+    error = refusal(
+        lambda: aws.cloudwatch.get_metric_data(
+            MetricDataQueries=[put(1, query_id="a")],
+            StartTime=START,
+            EndTime=START + timedelta(minutes=4),
+            MaxDatapoints=most,
+        )
+    )
+    assert (error["Code"], error["Message"]) == (
+        "ValidationError",
+        "MaxDatapoints must be 1 to 100800.",
+    )
+
+
 def test_a_metric_is_its_name_and_exactly_its_dimensions(aws):
     dimensions = [{"Name": "A", "Value": "1"}, {"Name": "B", "Value": "2"}]
     data = [

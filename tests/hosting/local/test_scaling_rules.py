@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from drdeploy.hosting.local.api_errors import make_validation_error
 from drdeploy.hosting.local.autoscaling.activities import ActivityLog
 from drdeploy.hosting.local.autoscaling.adjustments import (
     compute_step_scaling_capacity,
@@ -153,34 +154,112 @@ class CountedVariant:
         return True
 
 
-def test_an_alarm_that_changes_during_a_round_of_scaling_acts_once():
-    """Whoever calls SetAlarmState does so at any time; the round had begun a moment before."""
-    place = {"resource_id": "endpoint/e/variant/v", "scalable_dimension": "instances"}
-    target = SimpleNamespace(**place, arn="t", min_capacity=1, max_capacity=9, suspended_state=None)
+PLACE = {"resource_id": "endpoint/e/variant/v", "scalable_dimension": "instances"}
+
+
+def scaler_of(variant, activities, alarm, scheduled_actions=()):
+    """Return a scaler whose only policy adds an instance when the alarm triggers it."""
+    target = SimpleNamespace(**PLACE, arn="t", min_capacity=1, max_capacity=9, suspended_state=None)
+
+    def update(low, high, suspended):
+        target.min_capacity, target.max_capacity = low, high
+
+    target.update = update
     step = {"ScalingAdjustment": 1, "MetricIntervalLowerBound": 0.0}
     rules = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": [step], "Cooldown": 0}
     policy = SimpleNamespace(
-        **place,
+        **PLACE,
         policy_arn="p",
         policy_name="p",
         policy_type="StepScaling",
         step_scaling_policy_configuration=rules,
     )
-    backend = SimpleNamespace(
-        targets={"instances": {"e": target}}, policies={"p": policy}, scheduled_actions=[]
-    )
-    variant = CountedVariant()
-    scaler = RegionScaler(
-        backend,
-        OneAlarm(changed_s=100.2),
-        ActivityLog(),
+    return RegionScaler(
+        SimpleNamespace(
+            targets={"instances": {"e": target}},
+            policies={"p": policy},
+            scheduled_actions=scheduled_actions,
+        ),
+        alarm,
+        activities,
         lambda *_: variant,
         has_lost_resource=lambda _: False,
         deregister=lambda _: None,
     )
+
+
+def test_an_alarm_that_changes_during_a_round_of_scaling_acts_once():
+    """Whoever calls SetAlarmState does so at any time; the round had begun a moment before."""
+    variant = CountedVariant()
+    scaler = scaler_of(variant, ActivityLog(), OneAlarm(changed_s=100.2))
     for now_s in (100.0, 100.25, 100.5):
         scaler.scale_due_targets(now_s)
     assert variant.capacity == 2
+
+
+class SlowVariant(CountedVariant):
+    """A variant whose instances are still starting; it takes at most a given number."""
+
+    def __init__(self, most=9):
+        self.most = most
+
+    def set_capacity(self, capacity):
+        if capacity > self.most:
+            raise make_validation_error("No more instances.")
+        self.capacity = capacity
+
+    def has_capacity(self):
+        return False
+
+
+class HistoryAlarm(OneAlarm):
+    """An alarm that keeps what the scaler writes to its history."""
+
+    def __init__(self, changed_s):
+        super().__init__(changed_s)
+        self.history = []
+
+    def add_scaling_to_history(self, alarm, policy_arn, problem, now_s):
+        self.history.append(problem)
+
+
+def list_statuses(activities):
+    return [one.status for one in activities.list_activities_newest_first()]
+
+
+def test_a_capacity_that_the_endpoint_refuses_does_not_override_the_activity_before():
+    activities, alarm, variant = ActivityLog(), HistoryAlarm(changed_s=100.0), SlowVariant(most=2)
+    scaler = scaler_of(variant, activities, alarm)
+    scaler.scale_due_targets(101.0)
+    scaler.scale_due_targets(200.0)
+    assert list_statuses(activities) == ["Failed", "InProgress"]
+    assert alarm.history == [
+        "",
+        "Failed to set desired instance count to 3. Reason: No more instances.",
+    ]
+    # Once the endpoint takes a capacity again, this activity overrides the one in progress, although
+    # the failed one is between them.
+    variant.most = 9
+    scaler.scale_due_targets(300.0)
+    assert list_statuses(activities) == ["InProgress", "Failed", "Overridden"]
+
+
+def test_new_bounds_do_not_override_the_activity_that_set_the_capacity():
+    activities = ActivityLog()
+    action = SimpleNamespace(
+        **PLACE,
+        schedule="at(1970-01-01T00:02:00)",
+        timezone=None,
+        creation_time=0.0,
+        start_time=None,
+        end_time=None,
+        scalable_target_action={"MaxCapacity": 5},
+        scheduled_action_name="morning",
+    )
+    scaler = scaler_of(SlowVariant(), activities, OneAlarm(changed_s=100.0), [action])
+    scaler.scale_due_targets(101.0)
+    scaler.scale_due_targets(121.0)
+    assert list_statuses(activities) == ["Successful", "InProgress"]
 
 
 @pytest.mark.parametrize("is_lost", [True, False])

@@ -179,6 +179,7 @@ def test_settings_override_the_plan():
 
 def test_a_gpu_has_one_worker_that_asks_for_more_photographs_than_there_are_vcpus():
     assert choose_worker_and_thread_counts(Settings(runtime="cuda"), 4.0) == Capacity(1, 8, 4)
+    assert choose_worker_and_thread_counts(Settings(runtime="cuda"), 0.58) == Capacity(1, 8, 1)
     assert choose_worker_and_thread_counts(
         Settings(runtime="cuda", workers=2, concurrency=2), 4.0
     ) == Capacity(2, 2, 2)

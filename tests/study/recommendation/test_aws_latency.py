@@ -134,11 +134,17 @@ def test_enough_rows_of_your_own_account_replace_the_studys(stack):
     assert overhead.value == pytest.approx(0.1)
     assert overhead.source == "6 series of rows of your own account"
     assert overhead.date == "2026-11"
+    assert not any("--account" in note for note in found.notes)
+    assert "always comes from the 2023 study" in found.notes[0]
     with pytest.raises(AnalysisError, match="not measured on AWS"):
         pair_series_of_account(stack, stack, 0.5)
     other = replace(account, frame=frame.assign(profile="lean"))
     with pytest.raises(AnalysisError, match="both here and in your own account"):
         pair_series_of_account(stack, other, 0.5)
+
+
+def test_the_limits_advise_rows_of_your_own_account(model):
+    assert "pass the rows with --account" in model.notes[0]
 
 
 def test_the_page_of_the_documentation_says_what_the_model_says(model):

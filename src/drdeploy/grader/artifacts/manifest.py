@@ -60,8 +60,8 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Where the model comes from.  All fields are optional, and predictions use none of them.
 
     Attributes:
-        created_at: When the model was packed, in ISO 8601. Empty if packing it again must give
-            exactly the same bytes.
+        created_at: A text that another program may set, for example the time of packing in ISO
+            8601. drdeploy leaves it empty, so that the same input always gives the same archive.
         tool_version: Version of drdeploy that wrote the manifest.
         source: Where the network and its initial weights come from.
         dataset: The photographs that the model was trained on, with their digest.

@@ -54,8 +54,8 @@ class ArchiveLimits:
 
     Attributes:
         max_files: The largest number of files and folders.
-        max_bytes: The largest total size of the files; by default 5 GB, the size of the disk of
-            SageMaker Serverless Inference.
+        max_bytes: The largest total size of the files; by default 5 GiB, a little more than the 5
+            GB of disk that SageMaker Serverless Inference gives a container.
     """
 
     max_files: int = 10_000

@@ -42,10 +42,11 @@ second to deliver the signal. Some requests must still be unfinished when the si
 """
 MAX_AT_ONCE = 16
 """At most this many photographs are sent at once, because more would fill the server's queue."""
-STOPS_AT_MOST = 3
-"""The largest number of times that a container is stopped while it works. A stop is repeated if no
-photograph was in progress. It is also repeated if photographs were lost, because on a busy machine
-the server may not have received them yet.
+STOPS_UNTIL_WORK = 3
+"""A container is stopped at most this many times until photographs are in progress at a stop."""
+STOPS_AFTER_LOSS = 2
+"""How often a container is stopped again after a stop has lost photographs: on a busy machine, the
+server may not have received them yet.
 """
 RECEIVED_AFTER_S = 0.1
 """Seconds after which a server has certainly read the bytes that were sent."""
@@ -122,28 +123,28 @@ def observe_stop_during_work(inspection: ImageInspection) -> StopDuringWork:
 
     On a busy machine, the server may have answered all photographs before the signal, or may not
     have received any yet. In both cases, nothing was in progress, so the container is started and
-    stopped again. If the first stop loses a photograph, the container is stopped twice more. The
-    server passes only if photographs were in progress at both of these stops, and none was lost.
+    stopped again. If photographs were in progress and one was lost, the container is stopped twice
+    more. The server passes only if photographs were in progress at both of these stops, and none
+    was lost.
     """
     inspection.require_answered_photograph()
-    lossy: StopDuringWork | None = None
-    clean_stops = 0
-    for _ in range(STOPS_AT_MOST):
+    for _ in range(STOPS_UNTIL_WORK):
+        first = _stop_container_during_work(inspection)
+        if first.stop.ended is None or first.in_work:
+            break
+    if first.stop.ended is None or not first.lost_photographs:
+        return first
+    clean_stops = []
+    for _ in range(STOPS_AFTER_LOSS):
         try:
             found = _stop_container_during_work(inspection)
         except Undetermined:
-            if lossy is None:
-                raise
             break  # the loss counts even if it cannot be started again
-        if found.stop.ended is None or (found.lost_photographs and lossy is not None):
+        if found.stop.ended is None or found.lost_photographs:
             return found
-        if found.lost_photographs:
-            lossy = found
-        elif found.in_work:
-            clean_stops += 1
-            if lossy is None or clean_stops > 1:
-                return found
-    return found if lossy is None else lossy
+        if found.in_work:
+            clean_stops.append(found)
+    return clean_stops[-1] if len(clean_stops) == STOPS_AFTER_LOSS else first
 
 
 def _stop_container_during_work(inspection: ImageInspection) -> StopDuringWork:

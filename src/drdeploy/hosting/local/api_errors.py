@@ -125,15 +125,16 @@ def make_not_ready_error(endpoint: str, variant: str) -> ApiError:
 
 
 def make_model_error(
-    original_status: int, original_message: str, *, log_stream_arn: str
+    original_status: int, original_message: str, *, log_group_arn: str
 ) -> ApiError:
     """Return the error for a request that the model refuses, fails to process or does not answer.
 
-    If the model did not answer, ``original_status`` is 0.
+    If the model did not answer, ``original_status`` is 0. As on AWS, the error's ``LogStreamArn``
+    is the ARN of a log group.
     """
     side = "client" if 400 <= original_status < 500 else "server"
-    group = log_stream_arn.rsplit(":log-group:", maxsplit=1)[-1]
-    account = log_stream_arn.split(":")[4]
+    group = log_group_arn.rsplit(":log-group:", maxsplit=1)[-1]
+    account = log_group_arn.split(":")[4]
     return ApiError(
         "ModelError",
         f"Received {side} error ({original_status}) from primary with message "
@@ -141,7 +142,7 @@ def make_model_error(
         status=HTTPStatus.FAILED_DEPENDENCY,
         details={
             "ErrorCode": f"{side.upper()}_ERROR_FROM_MODEL",
-            "LogStreamArn": log_stream_arn,
+            "LogStreamArn": log_group_arn,
             "OriginalMessage": original_message,
             "OriginalStatusCode": original_status,
         },

@@ -26,7 +26,7 @@ class AccountRegion:
         """Return the ARN of a SageMaker resource; the name is in lower case, as on SageMaker."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:{kind}/{name.lower()}"
 
-    def make_log_stream_arn(self, endpoint: str) -> str:
+    def make_endpoint_log_arn(self, endpoint: str) -> str:
         """Return the ARN of the log group that an endpoint's containers would have on AWS."""
         return self._make_log_group_arn(f"Endpoints/{endpoint}")
 

@@ -50,6 +50,7 @@ def choose_worker_and_thread_counts(
         memory_bytes: The container's memory limit; None reads the limit from the system.
     """
     cpus = count_available_cpus() if vcpus is None else vcpus
+    # A GPU predicts only if the settings name the runtime cuda, so a GPU needs no search.
     runtime = settings.runtime
     if cpus >= 2:  # a cold start on a fraction of a vCPU reads no more than it needs
         from drdeploy.hosting.serving.model_runtime import find_runtime_of_model

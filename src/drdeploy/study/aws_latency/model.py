@@ -9,6 +9,7 @@ import numpy as np
 
 from drdeploy.statistics.estimate import TAIL
 from drdeploy.study.aws_latency.fit import (
+    ENOUGH_OWN_SERIES,
     choose_series_to_fit,
     fit_coefficients,
     fit_image_pull_s_per_gb,
@@ -83,7 +84,9 @@ def fit_transfer_model(
     series = [*pair_series_of_study(stack)]
     if account is not None:
         series += pair_series_of_account(measurements, account, image_gb)
-    notes = _write_limits_of_model(measurements, stack, packaged=packaged)
+    notes = _write_limits_of_model(
+        measurements, stack, packaged=packaged, has_account=account is not None
+    )
     return fit_model_to_series(series, seed=seed, notes=tuple(notes))
 
 
@@ -202,7 +205,7 @@ def _is_coefficient_fitted_to_series(name: str, one: PairedSeries) -> bool:
 
 
 def _write_limits_of_model(
-    measurements: Measurements, stack: Measurements, *, packaged: bool
+    measurements: Measurements, stack: Measurements, *, packaged: bool, has_account: bool
 ) -> Iterator[str]:
     ours, theirs = (_name_machine(one) for one in (measurements, stack))
     if packaged and ours != theirs:
@@ -211,12 +214,19 @@ def _write_limits_of_model(
             f"rows were measured on {ours or 'a machine that is not known'}. Run `drdeploy study "
             f"run {STACK_STUDY}` on your machine, and pass its results with --stack."
         )
-    yield (
-        "Without your own rows from AWS (--account), the model of AWS latency is fitted to two "
-        "TensorFlow networks, which the 2023 study measured in one region. Another runtime may "
-        "have other CPU ratios, and AWS has changed since 2023. Measure on AWS before you promise "
-        "a latency, and pass the rows with --account."
-    )
+    change = "Another runtime may have other CPU ratios, and AWS has changed since 2023."
+    if has_account:
+        yield (
+            f"If your rows from AWS hold fewer than {ENOUGH_OWN_SERIES} series for a coefficient, "
+            "it is fitted also to two TensorFlow networks, which the 2023 study measured in one "
+            f"region. {change} The time to pull an image always comes from the 2023 study."
+        )
+    else:
+        yield (
+            "The model of AWS latency is fitted to two TensorFlow networks, which the 2023 study "
+            f"measured in one region. {change} Measure on AWS before you promise a latency, and "
+            "pass the rows with --account."
+        )
     yield (
         "The 2023 study's instances have four vCPUs, but the local rows were measured with two. "
         "The CPU ratios include this difference. An instance type that was not measured on AWS "

@@ -105,7 +105,6 @@ def _replace_definition_without_rows(definition: Definition, study: PublishedStu
 
 
 _NO_ROWS = "the study published no raw rows of the larger container image"
-_NEVER_PUBLISHED = "the study published no raw rows of the larger container image"
 _INVERSE_TIME = "performance is taken as the inverse of the prediction time"
 
 
@@ -222,7 +221,7 @@ def _formula_of_cold_start_in_large_image(
     It is the measured cold start in the smallest image, multiplied by the printed speed-up from the
     largest to the smallest image.
     """
-    gain = study.find_printed_figure(_IMAGE_SPEED_UP, _NEVER_PUBLISHED, model=figure.model)
+    gain = study.find_printed_figure(_IMAGE_SPEED_UP, _NO_ROWS, model=figure.model)
     inverse = Term(Constant(1 / gain.value, f"1 over {gain.text}, {gain.where}", is_measured=True))
     return Definition(
         Formula(Form.RATIO, _make_latency_term_of_experiment(COLD, figure.model, BASE_MB), inverse)
@@ -232,7 +231,7 @@ def _formula_of_cold_start_in_large_image(
 def _formula_builder_of_image_speed_up(size_mb: int) -> Build:
     def build_speed_up_formula(figure: PrintedFigure, study: PublishedStudy) -> Definition:
         quantity = "cold-start latency before optimisation"
-        printed = study.find_printed_figure(quantity, _NEVER_PUBLISHED, model=figure.model)
+        printed = study.find_printed_figure(quantity, _NO_ROWS, model=figure.model)
         source = f"printed in {printed.where}"
         before = Term(Constant(printed.value, source, is_measured=True))
         return Definition(

@@ -500,7 +500,10 @@ def _has_action_with_prefix(alarm: Any, prefix: str | None) -> bool:
 def _cut_page_of_alarms(
     name: str, found: Sequence[Any], request: Mapping[str, Any]
 ) -> dict[str, Any]:
-    size = request.get("MaxRecords") or PAGE_ALARMS
+    stated = request.get("MaxRecords")
+    size = PAGE_ALARMS if stated is None else stated
+    if not 1 <= size <= PAGE_ALARMS:
+        raise make_validation_error(f"MaxRecords must be 1 to {PAGE_ALARMS}.")
     start = read_page_start(request.get("NextToken"))
     page: dict[str, Any] = {name: found[start : start + size]}
     if start + size < len(found):

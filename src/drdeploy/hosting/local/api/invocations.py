@@ -111,7 +111,7 @@ class _Call:
     body: bytes
     received: float
     metrics: InvocationMetrics
-    log_stream_arn: str
+    log_group_arn: str
     capture: CaptureSettings | None
 
 
@@ -203,10 +203,10 @@ class Invocations:
             component = self._find_inference_component(name, deployment, request)
             if component is None:
                 variant = deployment.choose_variant(headers.get(TARGET_VARIANT))
-                log_stream_arn = account_region.make_log_stream_arn(name)
+                log_group_arn = account_region.make_endpoint_log_arn(name)
             else:
                 variant = self._find_copies_of_component(component, headers, stack)
-                log_stream_arn = account_region.make_component_log_arn(component.name)
+                log_group_arn = account_region.make_component_log_arn(component.name)
             limit_bytes = variant.payload_limit_bytes
             if request.length_bytes > limit_bytes:
                 raise api_errors.make_payload_too_large_error(request.length_bytes, limit_bytes)
@@ -223,7 +223,7 @@ class Invocations:
                 request.body.read(),
                 received,
                 metrics,
-                log_stream_arn,
+                log_group_arn,
                 deployment.capture,
             )
             if is_streamed and call.capture is not None:
@@ -357,7 +357,7 @@ class Invocations:
         if not is_success:
             message = answer.body[:ORIGINAL_MESSAGE_BYTES_MAX].decode(errors="replace")
             raise api_errors.make_model_error(
-                answer.status, message, log_stream_arn=call.log_stream_arn
+                answer.status, message, log_group_arn=call.log_group_arn
             )
         headers = {
             "Content-Type": answer.headers.get("content-type", "application/octet-stream"),
@@ -454,7 +454,7 @@ class Invocations:
     def _record_refusal(self, call: _Call, status: int, message: str) -> ApiError:
         outcome: CountedOutcome = "4xx" if 400 <= status < 500 else "5xx"
         self._metrics.queue_metrics(replace(call.metrics, outcome=outcome))
-        return api_errors.make_model_error(status, message, log_stream_arn=call.log_stream_arn)
+        return api_errors.make_model_error(status, message, log_group_arn=call.log_group_arn)
 
     def _lease_worker(self, call: _Call, variant: Variant) -> WorkerLease:
         """Reserve a free worker; if there is none, raise the error that AWS would raise."""
@@ -482,7 +482,7 @@ class Invocations:
 
     def _record_model_error(self, call: _Call, status: int, message: str) -> ApiError:
         self._metrics.queue_metrics(replace(call.metrics, outcome="5xx"))
-        return api_errors.make_model_error(status, message, log_stream_arn=call.log_stream_arn)
+        return api_errors.make_model_error(status, message, log_group_arn=call.log_group_arn)
 
 
 def is_member_served(member: str) -> bool:

@@ -21,7 +21,7 @@ from drdeploy.hosting.sagemaker.cloudwatch import ENDPOINTS, TRANSFORM_JOBS
 from drdeploy.units import MILLISECONDS_PER_S, SECONDS_PER_DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from drdeploy.hosting.local.endpoints.instance_logs import LogStreamName
     from drdeploy.hosting.local.instances.instance import LogLine
@@ -43,6 +43,14 @@ def replace_log_operations_in_moto() -> None:
         (models, "LogStream", make_stream_class(models.LogStream)),
         (models.LogsBackend, "_find_log_group", _find_group),
         (responses.LogsResponse, "filter_log_events", _filter_log_events),
+        *(
+            (
+                responses.LogsResponse,
+                name,
+                _refuse_limit_below_one(getattr(responses.LogsResponse, name)),
+            )
+            for name in ("describe_log_groups", "describe_log_streams", "get_log_events")
+        ),
         *(
             (models.LogGroup, name, _refuse_absent_stream(getattr(models.LogGroup, name)))
             for name in ("get_log_events", "delete_log_stream")
@@ -139,6 +147,33 @@ def _refuse_absent_stream(work: Callable[..., Any]) -> Callable[..., Any]:
     return refuse_absent_stream_or_call_method
 
 
+def _refuse_limit_below_one(work: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Wrap an operation of moto, so that it refuses a ``limit`` below 1, as AWS does.
+
+    By itself, moto refuses only a ``limit`` that is too large.
+    """
+
+    def refuse_limit_below_one_or_answer(response: Any) -> str:
+        _read_limit(parse_json(response.body))
+        return work(response)
+
+    return refuse_limit_below_one_or_answer
+
+
+def _read_limit(request: Mapping[str, Any]) -> int:
+    """Return the ``limit`` of a request, which must be 1 to 10,000; 10,000 if none is stated."""
+    from moto.logs.exceptions import InvalidParameterException
+
+    stated = request.get("limit")
+    limit = EVENTS_MAX if stated is None else int(stated)
+    if not 1 <= limit <= EVENTS_MAX:
+        bound = "greater than or equal to 1" if limit < 1 else f"less than or equal to {EVENTS_MAX}"
+        raise InvalidParameterException(
+            constraint=f"Member must have value {bound}", parameter="limit", value=limit
+        )
+    return limit
+
+
 def _check_streams_exist(group: Any, names: Sequence[str]) -> None:
     from moto.logs.exceptions import ResourceNotFoundException
 
@@ -149,7 +184,8 @@ def _check_streams_exist(group: Any, names: Sequence[str]) -> None:
 def _filter_log_events(response: Any) -> str:
     from moto.logs.exceptions import InvalidParameterException
 
-    get = parse_json(response.body).get
+    request = parse_json(response.body)
+    get = request.get
     group = _find_group(response.logs_backend, get("logGroupIdentifier"), get("logGroupName"))
     names, prefix = get("logStreamNames"), get("logStreamNamePrefix")
     if names and prefix:
@@ -157,9 +193,7 @@ def _filter_log_events(response: Any) -> str:
             msg="logStreamNames and logStreamNamePrefix are mutually exclusive."
         )
     _check_streams_exist(group, names or [])
-    limit = int(get("limit") or EVENTS_MAX)
-    if not 1 <= limit <= EVENTS_MAX:
-        raise InvalidParameterException(msg=f"limit must be 1 to {EVENTS_MAX}.")
+    limit = _read_limit(request)
     matches = _make_matcher_for_moto(get("filterPattern"))
     start, end = get("startTime"), get("endTime")
     streams = [

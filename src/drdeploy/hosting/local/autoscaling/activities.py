@@ -75,17 +75,25 @@ class ActivityLog:
         self._activities: deque[ScalingActivity] = deque(maxlen=ACTIVITIES_MAX)
 
     def add(self, activity: ScalingActivity) -> None:
-        """Add an activity; a new change ends an earlier change that is still in progress.
+        """Add an activity; a new capacity ends earlier activities that are still in progress.
+
+        An activity that is in progress has set the capacity. An activity that has already ended
+        has not: the endpoint refused the capacity, the capacity did not have to change, or only
+        the bounds were set.
 
         An activity that changes nothing is left out if the activity before it changed nothing for
         the same reason.
         """
-        before = self._find_newest_activity_of_resource(activity.resource_id, activity.dimension)
-        if activity.not_scaled and before is not None:
-            if (before.not_scaled, before.cause) == (activity.not_scaled, activity.cause):
+        before = self._list_activities_of_resource(activity.resource_id, activity.dimension)
+        if activity.not_scaled and before:
+            newest = before[-1]
+            if (newest.not_scaled, newest.cause) == (activity.not_scaled, activity.cause):
                 return
-        elif before is not None and before.status == "InProgress":
-            before.finish("Overridden", "A newer activity has set the capacity.", activity.start_s)
+        if activity.status == "InProgress":
+            for other in before:
+                if other.status == "InProgress":
+                    message = "A newer activity has set the capacity."
+                    other.finish("Overridden", message, activity.start_s)
         self._activities.append(activity)
 
     def finish_done_activities(self, resource_id: str, now_s: float) -> None:
@@ -101,10 +109,11 @@ class ActivityLog:
         """Return all activities, the newest first."""
         return list(reversed(self._activities))
 
-    def _find_newest_activity_of_resource(
+    def _list_activities_of_resource(
         self, resource_id: str, dimension: str
-    ) -> ScalingActivity | None:
-        for activity in self.list_activities_newest_first():
-            if (activity.resource_id, activity.dimension) == (resource_id, dimension):
-                return activity
-        return None
+    ) -> list[ScalingActivity]:
+        return [
+            one
+            for one in self._activities
+            if (one.resource_id, one.dimension) == (resource_id, dimension)
+        ]

@@ -224,14 +224,14 @@ class RegionScaler:
         activity = ScalingActivity(
             target.resource_id, target.scalable_dimension, description, cause, now_s, "InProgress"
         )
-        self._activities.add(activity)
         if low > high:
             why = f"The minimum capacity {low} is larger than the maximum capacity {high}."
             activity.finish("Failed", why, now_s)
-            return
-        target.update(low, high, None)
-        target.drdeploy_has_new_bounds = True
-        activity.finish("Successful", f"Successfully set {' and '.join(named)}", now_s)
+        else:
+            target.update(low, high, None)
+            target.drdeploy_has_new_bounds = True
+            activity.finish("Successful", f"Successfully set {' and '.join(named)}", now_s)
+        self._activities.add(activity)
 
     def _move_capacity_within_new_bounds(
         self, target: Any, variant: ScaledVariant, now_s: float

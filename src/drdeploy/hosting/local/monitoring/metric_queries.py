@@ -332,9 +332,10 @@ def _make_page_of_results(
     results: Sequence[tuple[str, str, list[tuple[int, float]]]], request: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return one page, on which all series together have at most ``MaxDatapoints`` points."""
-    limit = request.get("MaxDatapoints") or DATA_POINTS_MAX
-    if limit > DATA_POINTS_MAX:
-        raise make_validation_error(f"MaxDatapoints must be at most {DATA_POINTS_MAX}.")
+    stated = request.get("MaxDatapoints")
+    limit = DATA_POINTS_MAX if stated is None else stated
+    if not 1 <= limit <= DATA_POINTS_MAX:
+        raise make_validation_error(f"MaxDatapoints must be 1 to {DATA_POINTS_MAX}.")
     each = max(1, limit // max(1, len(results)))
     start = read_page_start(request.get("NextToken"))
     page: dict[str, Any] = {"MetricDataResults": [], "Messages": []}
