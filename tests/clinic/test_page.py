@@ -495,6 +495,69 @@ def test_a_connection_without_a_request_is_closed(records, monkeypatch):
             assert connection.recv(1) == b""
 
 
+@pytest.fixture
+def page_port(records):
+    """The port of a page that people must sign in to."""
+    app = WorklistPage(records, PageOptions(hosts={"127.0.0.1"}, needs_sign_in=True)).make_app()
+    with server.PageServer(PageAddress(port=0), app) as running:
+        yield int(running.address.rsplit(":", 1)[1].rstrip("/"))
+
+
+def is_closed(connection):
+    connection.settimeout(60)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_the_rest_of_a_body_that_nobody_reads_keeps_no_connection_open(page_port, monkeypatch):
+    monkeypatch.setattr(server, "REST_S", 0.2)
+    with socket.create_connection(("127.0.0.1", page_port), timeout=60) as connection:
+        connection.sendall(b"GET /no HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 404"
+        connection.sendall(b"x")
+        while connection.recv(65536):
+            pass
+
+
+def test_a_client_that_does_not_read_its_answers_is_cut_off(page_port, monkeypatch):
+    monkeypatch.setattr(server, "READ_S", 0.2)
+    asked = b"GET /static/page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", page_port), timeout=60) as connection:
+        try:
+            while True:
+                connection.sendall(asked)
+        except ConnectionError:
+            pass
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(page_port, monkeypatch):
+    """They would use up the descriptors, and no photograph could be stored."""
+    monkeypatch.setattr(server, "OPEN_MAX", 2)
+    monkeypatch.setattr(server, "HEAD_S", 3600)
+    kept = [socket.create_connection(("127.0.0.1", page_port)) for _ in range(2)]
+    with socket.create_connection(("127.0.0.1", page_port)) as refused:
+        assert is_closed(refused)
+    for connection in kept:
+        assert is_answered(connection)
+        connection.close()
+    deadline = time.monotonic() + 60
+    while True:  # until their places are free again
+        with socket.create_connection(("127.0.0.1", page_port)) as connection:
+            if is_answered(connection):
+                return
+        assert time.monotonic() < deadline
+
+
+def is_answered(connection):
+    try:
+        connection.sendall(b"GET /no HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        return connection.recv(12) == b"HTTP/1.1 404"
+    except ConnectionError:
+        return False
+
+
 def test_a_number_of_another_issuer_is_named_before_a_patient_is_erased(records):
     client = open_page(records)
     drop(client, EYE.read_bytes(), patient="77", eye="left")
