@@ -98,6 +98,18 @@ def test_a_server_that_is_never_silent_and_never_ends_is_cut_off(head, raw_serve
         send_http_request("GET", url, server="archive", headers={}, limit_s=0.3)
 
 
+def test_a_server_that_draws_out_the_handshake_is_cut_off(raw_server):
+    """The handshake comes before the request, and a byte of it now and then is no silence."""
+    hello_of_16_kib = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"
+    left = iter(range(1000))
+    url = raw_server(itertools.chain([hello_of_16_kib], (b"\x03" for _ in left)))
+    with pytest.raises(ClinicError, match=r"took more than 0\.3 seconds"):
+        send_http_request(
+            "GET", url.replace("http:", "https:"), server="archive", headers={}, limit_s=0.3
+        )
+    assert next(left, None) is not None  # the connection ended before the server did
+
+
 def test_no_message_quotes_an_answer_that_is_not_http(raw_server):
     url = raw_server([b"Doe^Jane 1970\x1b[31m\r\n\r\n"])
     with pytest.raises(ClinicError, match="its answer is not HTTP") as failed:

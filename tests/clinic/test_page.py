@@ -39,11 +39,12 @@ from drdeploy.clinic.dicom_sender import ArchivePeer
 from drdeploy.clinic.dicomweb_storage import make_error_of_refused_storage, store_file
 from drdeploy.clinic.fhir_server import store_bundle
 from drdeploy.clinic.http_exchange import ServerAnswer
-from drdeploy.clinic.page import server
+from drdeploy.clinic.page import server, signing_in
 from drdeploy.clinic.page.access import PageOptions
 from drdeploy.clinic.page.app import WorklistPage
 from drdeploy.clinic.page.endpoint import EndpointService
 from drdeploy.clinic.page.grading import GradingPool
+from drdeploy.clinic.page.request_guard import RateLimit
 from drdeploy.clinic.page.server import PageAddress
 from drdeploy.clinic.page.sessions import Sessions
 from drdeploy.clinic.page.translations import (
@@ -485,6 +486,28 @@ def test_many_passwords_at_once_are_not_all_tried(records):
     assert records.accounts.check_password("a\0b", PASSWORD) is None
 
 
+def test_a_stranger_who_tries_many_names_does_not_fill_the_audit_log(records, monkeypatch):
+    monkeypatch.setattr(signing_in, "UNKNOWN_NAMES_PER_MINUTE", 2)
+    limits = []
+    monkeypatch.setattr(
+        signing_in, "RateLimit", lambda count: limits.append(RateLimit(count)) or limits[-1]
+    )
+    client = open_page(records, is_tls=True, needs_sign_in=True)
+    token = token_of(client, "/sign-in")
+
+    def fail(name):
+        form = {"name": name, "password": "x", "token": token}
+        assert client.post("/sign-in", data=form).status_code == 403
+
+    for number in range(5):
+        fail(f"name {number}")
+    assert actions_of(records) == 2 * [("unknown name", "fail to sign in")]
+    limits[0]._times.clear()  # a minute later
+    fail("another name")
+    (newest,) = records.worklist.list_audit_entries(1)
+    assert newest["details"] == "3 more before this one"
+
+
 def test_a_connection_without_a_request_is_closed(records, monkeypatch):
     monkeypatch.setattr(server, "HEAD_S", 0.2)
     app = WorklistPage(records, PageOptions(hosts={"127.0.0.1"})).make_app()
@@ -493,6 +516,69 @@ def test_a_connection_without_a_request_is_closed(records, monkeypatch):
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost:")
             assert connection.recv(1) == b""
+
+
+@pytest.fixture
+def page_port(records):
+    """The port of a page that people must sign in to."""
+    app = WorklistPage(records, PageOptions(hosts={"127.0.0.1"}, needs_sign_in=True)).make_app()
+    with server.PageServer(PageAddress(port=0), app) as running:
+        yield int(running.address.rsplit(":", 1)[1].rstrip("/"))
+
+
+def is_closed(connection):
+    connection.settimeout(60)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_the_rest_of_a_body_that_nobody_reads_keeps_no_connection_open(page_port, monkeypatch):
+    monkeypatch.setattr(server, "REST_S", 0.2)
+    with socket.create_connection(("127.0.0.1", page_port), timeout=60) as connection:
+        connection.sendall(b"GET /no HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 404"
+        connection.sendall(b"x")
+        while connection.recv(65536):
+            pass
+
+
+def test_a_client_that_does_not_read_its_answers_is_cut_off(page_port, monkeypatch):
+    monkeypatch.setattr(server, "READ_S", 0.2)
+    asked = b"GET /static/page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", page_port), timeout=60) as connection:
+        try:
+            while True:
+                connection.sendall(asked)
+        except ConnectionError:
+            pass
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(page_port, monkeypatch):
+    """They would use up the descriptors, and no photograph could be stored."""
+    monkeypatch.setattr(server, "OPEN_MAX", 2)
+    monkeypatch.setattr(server, "HEAD_S", 3600)
+    kept = [socket.create_connection(("127.0.0.1", page_port)) for _ in range(2)]
+    with socket.create_connection(("127.0.0.1", page_port)) as refused:
+        assert is_closed(refused)
+    for connection in kept:
+        assert is_answered(connection)
+        connection.close()
+    deadline = time.monotonic() + 60
+    while True:  # until their places are free again
+        with socket.create_connection(("127.0.0.1", page_port)) as connection:
+            if is_answered(connection):
+                return
+        assert time.monotonic() < deadline
+
+
+def is_answered(connection):
+    try:
+        connection.sendall(b"GET /no HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        return connection.recv(12) == b"HTTP/1.1 404"
+    except ConnectionError:
+        return False
 
 
 def test_a_number_of_another_issuer_is_named_before_a_patient_is_erased(records):

@@ -82,7 +82,7 @@ class _KeepEveryStatus(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
-class _HttpTimeLimit:
+class ExchangeTimeLimit:
     """Closes the connection if a request and its answer take too long together.
 
     The timeout of the socket is not enough: it applies only if the server is silent for
@@ -102,10 +102,14 @@ class _HttpTimeLimit:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+        self._timer.join()
+        if self._socket is not None:
+            self._socket.close()
 
-    def watch(self, connection: HTTPConnection) -> None:
-        """Apply the limit to a connection that has just been opened."""
-        self._socket = connection.sock
+    def watch(self, connection: socket.socket) -> None:
+        """Apply the limit to a connection that has just been opened, before any TLS handshake."""
+        # TLS takes the descriptor away from the socket that is given here, so it is duplicated.
+        self._socket = connection.dup()
         if self.has_passed:
             self._end_connection()
 
@@ -113,9 +117,7 @@ class _HttpTimeLimit:
         self.has_passed = True
         if self._socket is not None:
             with suppress(OSError):
-                # Shut down the plain socket. A TLS socket would drop its keys while another thread
-                # reads from it.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def make_handlers(self) -> list[urllib.request.BaseHandler]:
         """Return handlers for urllib; this limit watches each connection that they open."""
@@ -124,12 +126,10 @@ class _HttpTimeLimit:
         class WatchedConnection(HTTPConnection):
             def connect(self) -> None:
                 super().connect()
-                limit.watch(self)
+                limit.watch(self.sock)
 
-        class WatchedTlsConnection(HTTPSConnection):
-            def connect(self) -> None:
-                super().connect()
-                limit.watch(self)
+        class WatchedTlsConnection(HTTPSConnection, WatchedConnection):
+            """Makes the handshake after ``WatchedConnection.connect``, so the limit applies."""
 
         class PlainHandler(urllib.request.HTTPHandler):
             def http_open(self, req: urllib.request.Request) -> Any:
@@ -187,7 +187,7 @@ def send_http_request(
         ClinicError: The server cannot be reached, or its answer is too large or too slow.
     """
     request = urllib.request.Request(url, data=body, headers=dict(headers), method=method)
-    limit = _HttpTimeLimit(limit_s)
+    limit = ExchangeTimeLimit(limit_s)
     handlers = [_KeepEveryStatus(), *limit.make_handlers()]
     if _is_loopback(url):  # this is plain http, so it must not go through a proxy
         handlers.append(urllib.request.ProxyHandler({}))
