@@ -62,8 +62,8 @@ COPIES, NO_EYES = FOLDER / "copies.csv", FOLDER / "no-fundus.csv"
 SEED = 14
 EYE_LEVEL = 18
 """In IDRiD's photographs, the surround is darker than this level, and the eye is brighter."""
-EVERY = 8
-"""Copies are made of every eighth photograph of the test part."""
+CHOSEN_EVERY = 8
+"""The rules were chosen on every eighth photograph of the test part, half of the sessions held back."""
 MOST_REFUSED = 0.04
 """At most this share of the copies of each kind may be refused."""
 
@@ -76,10 +76,10 @@ Every camera and every data set frames the eye in its own way. How does the pack
 treat a photograph whose frame cuts the eye off, or in which the eye is squashed, off centre, or on
 a grey or white surround? A program made such copies of {n} photographs from {sessions} sessions of
 the data set IDRiD (its test part), with one or several changes at a time. The rules that find the
-eye were improved with the help of {tuned} of these kinds of copies, and of about half of the
-sessions. The other {apart} kinds and the other sessions were held back. There was one exception:
-while the rules were being improved, we looked once at results of the held-back kinds, on two
-photographs from the sessions that were not held back.
+eye were improved with the help of {tuned} of these kinds of copies, and of {used} of the sessions. The
+other {apart} kinds and the other sessions were held back. There was one exception: while the rules
+were being improved, we looked once at results of the held-back kinds, on two photographs from the
+{used} sessions.
 
 - *Refused*: the grader answers that the photograph cannot be graded. *Most, of one kind* is the
   largest share that is refused among the copies of one kind.
@@ -359,7 +359,7 @@ def grade_copies(
     service: InferenceService, dataset: Dataset, kinds: list[Kind]
 ) -> Iterator[dict[str, Any]]:
     """Yield one row for each photograph as it is, and for each of its copies."""
-    held_back = set(choose_held_back_groups(dataset))
+    used = choose_used_groups(dataset)
     for number, photograph in enumerate(dataset.photographs):
         original = Original.read(photograph.read_file_bytes())
         ideals: dict[tuple[Box, str], NDArray[np.float32]] = {}
@@ -378,18 +378,30 @@ def grade_copies(
             yield {
                 "file": photograph.name,
                 "group": photograph.group_name,
-                "is_held_back": int(photograph.group_name in held_back),
+                "is_held_back": int(photograph.group_name not in used),
                 "kind": "unaltered" if kind is None else kind.name,
                 **grade_photograph(service, altered, seen),
                 "input_difference": round(float(np.abs(seen - ideal).mean()) * 127.5, 2),
             }
 
 
-def choose_held_back_groups(dataset: Dataset) -> list[str]:
-    """Return half of the sessions; no rule was chosen on their photographs."""
-    groups = sorted(set(dataset.groups))
+def put_chosen_photographs_first(dataset: Dataset) -> Dataset:
+    """Return the same photographs, but every eighth comes before all others."""
+    places = range(len(dataset.photographs))
+    chosen = places[::CHOSEN_EVERY]
+    return dataset.select_by_index([*chosen, *(at for at in places if at not in chosen)])
+
+
+def choose_used_groups(dataset: Dataset) -> set[str]:
+    """Return the sessions on whose photographs rules were chosen; all others were held back.
+
+    Args:
+        dataset: The photographs in the order of :func:`put_chosen_photographs_first`.
+    """
+    chosen = -(-len(dataset.photographs) // CHOSEN_EVERY)
+    groups = sorted(set(dataset.groups[:chosen]))
     order = np.random.default_rng(SEED).permutation(len(groups))
-    return [groups[at] for at in order[: len(groups) // 2]]
+    return {groups[at] for at in order[len(groups) // 2 :]}
 
 
 def grade_photograph(
@@ -497,7 +509,8 @@ def main() -> None:
     cats = sorted((options.shared / "not_fundus").glob("*.*"))
     FOLDER.mkdir(parents=True, exist_ok=True)
     write_rows(NO_EYES, grade_no_fundus(service, cats))
-    write_rows(COPIES, grade_copies(service, test.select_by_index(new[::EVERY]), list_kinds()))
+    photographs = put_chosen_photographs_first(test.select_by_index(new))
+    write_rows(COPIES, grade_copies(service, photographs, list_kinds()))
     PAGE.write_text(write_page(read_rows(COPIES), read_rows(NO_EYES)), "utf-8")
     sys.stderr.write(f"wrote {COPIES}, {NO_EYES} and {PAGE}\n")
 
@@ -535,6 +548,7 @@ def write_page(copies: dict[str, NDArray[Any]], no_eyes: dict[str, NDArray[Any]]
     head = HEAD.format(
         n=len(grades),
         sessions=len(set(copies["group"])),
+        used=len(set(copies["group"][copies["is_held_back"] == "0"])),
         tuned=len(kinds) - apart,
         apart=apart,
     )

@@ -33,7 +33,7 @@ def test_there_is_a_copy_of_every_photograph_in_every_frame(script, copies):
     kinds = [kind.name for kind in script["list_kinds"]()]
     assert len(kinds) == len(set(kinds)) > 200
     photographs = set(copies["file"])
-    assert len(photographs) == 11
+    assert len(photographs) == 84
     found = sorted(zip(copies["file"], copies["kind"], strict=True))
     assert found == sorted((name, kind) for name in photographs for kind in ["unaltered", *kinds])
 
@@ -44,6 +44,20 @@ def test_few_copies_of_any_kind_are_refused(script, copies, photographs, is_held
     kinds = [one.name for one in script["list_kinds"]() if one.is_held_back == is_held_back]
     here = np.isin(copies["kind"], kinds) & (copies["is_held_back"] == photographs)
     assert (copies["refused"][here] != "").mean() <= script["MOST_REFUSED"]
+
+
+def test_few_held_back_photographs_are_refused_in_each_kind_of_frame(script, copies):
+    for kind in script["list_kinds"]():
+        here = (copies["kind"] == kind.name) & (copies["is_held_back"] == "1")
+        assert here.sum() > 70
+        assert (copies["refused"][here] != "").mean() <= script["MOST_REFUSED"], kind.name
+
+
+def test_no_rule_was_chosen_on_a_session_that_counts_as_held_back(copies):
+    held_back = set(copies["group"][copies["is_held_back"] == "1"])
+    used = set(copies["group"][copies["is_held_back"] == "0"])
+    assert len(used) == 6
+    assert not held_back & used
 
 
 @pytest.mark.shared
