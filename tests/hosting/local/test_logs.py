@@ -164,8 +164,10 @@ def test_a_limit_of_0_is_refused_and_does_not_count_as_missing(aws, group, opera
     named = {} if more is None else {"logGroupName": group} | more
     assert refused(getattr(unchecked, operation), **named, limit=0) == (
         "InvalidParameterException",
-        "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: Member "
-        "must have value greater than or equal to 1",
+        (
+            "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: "
+            "Member must have value greater than or equal to 1"
+        ),
     )
 
 
