@@ -63,7 +63,9 @@ SEED = 14
 EYE_LEVEL = 18
 """In IDRiD's photographs, the surround is darker than this level, and the eye is brighter."""
 CHOSEN_EVERY = 8
-"""The rules were chosen on every eighth photograph of the test part, half of the sessions held back."""
+"""The rules were chosen on every eighth photograph of the test part, without half of the sessions of
+these photographs, which were held back.
+"""
 MOST_REFUSED = 0.04
 """At most this share of the copies of each kind may be refused."""
 
@@ -76,10 +78,10 @@ Every camera and every data set frames the eye in its own way. How does the pack
 treat a photograph whose frame cuts the eye off, or in which the eye is squashed, off centre, or on
 a grey or white surround? A program made such copies of {n} photographs from {sessions} sessions of
 the data set IDRiD (its test part), with one or several changes at a time. The rules that find the
-eye were improved with the help of {tuned} of these kinds of copies, and of {used} of the sessions. The
-other {apart} kinds and the other sessions were held back. There was one exception: while the rules
-were being improved, we looked once at results of the held-back kinds, on two photographs from the
-{used} sessions.
+eye were improved with the help of {tuned} of these kinds of copies, and of {used} of the sessions.
+The other {apart} kinds and the other sessions were held back. There was one exception: while the
+rules were being improved, we looked once at results of the held-back kinds, on two photographs from
+the {used} sessions.
 
 - *Refused*: the grader answers that the photograph cannot be graded. *Most, of one kind* is the
   largest share that is refused among the copies of one kind.
