@@ -63,8 +63,8 @@ SEED = 14
 EYE_LEVEL = 18
 """In IDRiD's photographs, the surround is darker than this level, and the eye is brighter."""
 CHOSEN_EVERY = 8
-"""The rules were chosen on every eighth photograph of the test part, without half of the sessions of
-these photographs, which were held back.
+"""The rules were chosen on every eighth photograph of the test part, without half of the sessions
+of these photographs, which were held back.
 """
 MOST_REFUSED = 0.04
 """At most this share of the copies of each kind may be refused."""
