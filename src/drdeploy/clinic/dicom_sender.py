@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import io
 import re
+import socket
 from dataclasses import dataclass
 from typing import Any, Self
 
+from drdeploy.clinic.http_exchange import EXCHANGE_S, ExchangeTimeLimit
 from drdeploy.errors import ClinicError, InvalidInput, turn_import_error_into_missing_extra
+from drdeploy.units import KIB
 
 with turn_import_error_into_missing_extra("clinic", "Sending DICOM files"):
     import pydicom
     from pynetdicom import AE, evt
 
 TIMEOUT_S = 30.0
+ANSWER_BYTES_MAX = 64 * KIB
+"""The largest number of bytes that an archive may send while it takes a file. It answers with a few
+hundred.
+"""
 OWN_TITLE = "DRDEPLOY"
 _PEER = re.compile(r"(?P<title>[^\s\\@]{1,16})@(?P<host>[^\s@/]+):(?P<port>[0-9]{1,5})")
 _WARNINGS = range(0xB000, 0xC000)
@@ -65,10 +72,15 @@ class ArchivePeer:
         entity = AE(ae_title=OWN_TITLE)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = TIMEOUT_S
         entity.connection_timeout = TIMEOUT_S
+        entity.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+        with ExchangeTimeLimit(EXCHANGE_S) as limit:
+            return self._send_dataset(entity, dataset, limit)
+
+    def _send_dataset(
+        self, entity: AE, dataset: pydicom.FileDataset, limit: ExchangeTimeLimit
+    ) -> str:
+        handlers: Any = [(evt.EVT_CONN_OPEN, _limit_answer_of_archive, [limit])]
         syntax = dataset.file_meta.TransferSyntaxUID
-        entity.add_requested_context(dataset.SOPClassUID, syntax)
-        # Without this handler, the library would wait forever for an archive that stops answering.
-        handlers: Any = [(evt.EVT_CONN_OPEN, _limit_silence_of_archive)]
         try:
             association = entity.associate(
                 self.host, self.port, ae_title=self.title, evt_handlers=handlers
@@ -106,7 +118,28 @@ class ArchivePeer:
         )
 
 
-def _limit_silence_of_archive(event: evt.Event) -> None:
-    wrapper = event.assoc.dul.socket
-    if wrapper is not None and wrapper.socket is not None:
-        wrapper.socket.settimeout(TIMEOUT_S)
+def _limit_answer_of_archive(event: evt.Event, limit: ExchangeTimeLimit) -> None:
+    """Limit the size of what an archive sends, its silence, and the time of the association.
+
+    Without the limits, the library would wait forever for an archive that stops answering, and
+    would read a protocol data unit of up to 4 GiB into memory.
+    """
+    wrapper: Any = event.assoc.dul.socket
+    if wrapper is None or wrapper.socket is None:
+        return
+    connection: socket.socket = wrapper.socket
+    connection.settimeout(TIMEOUT_S)
+    limit.watch(connection)
+    receive, received = wrapper.recv, 0
+
+    def receive_within_limit(size: int) -> bytearray:
+        nonlocal received
+        received += size
+        if received > ANSWER_BYTES_MAX:
+            connection.shutdown(socket.SHUT_RDWR)
+            message = "the archive sends more than an answer"
+            raise OSError(message)
+        content: bytearray = receive(size)
+        return content
+
+    wrapper.recv = receive_within_limit
