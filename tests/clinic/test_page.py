@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -493,6 +494,94 @@ def test_a_connection_without_a_request_is_closed(records, monkeypatch):
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost:")
             assert connection.recv(1) == b""
+
+
+@pytest.fixture
+def page_port(records):
+    """The port of a page that people must sign in to."""
+    app = WorklistPage(records, PageOptions(hosts={"127.0.0.1"}, needs_sign_in=True)).make_app()
+    with server.PageServer(PageAddress(port=0), app) as running:
+        yield int(running.address.rsplit(":", 1)[1].rstrip("/"))
+
+
+def is_closed(connection):
+    connection.settimeout(60)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_the_rest_of_a_body_that_nobody_reads_keeps_no_connection_open(page_port, monkeypatch):
+    monkeypatch.setattr(server, "REST_S", 0.2)
+    with socket.create_connection(("127.0.0.1", page_port), timeout=60) as connection:
+        connection.sendall(b"GET /no HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 404"
+        connection.sendall(b"x")
+        while connection.recv(65536):
+            pass
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+def test_a_client_that_does_not_read_its_answers_is_cut_off(records, monkeypatch, tmp_path, is_tls):
+    monkeypatch.setattr(server, "READ_S", 0.5)
+    address, context = PageAddress(port=0), None
+    if is_tls:
+        address, context = make_tls_address(tmp_path)
+    app = WorklistPage(records, PageOptions(hosts={"127.0.0.1"}, needs_sign_in=True)).make_app()
+    with server.PageServer(address, app) as running:
+        url = f"{running.address}static/page.js"
+        with urllib.request.urlopen(url, context=context) as answer:
+            assert answer.read() == (PAGE / "static" / "page.js").read_bytes()
+        port = int(running.address.rsplit(":", 1)[1].rstrip("/"))
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
+            client = context.wrap_socket(plain, server_hostname="127.0.0.1") if context else plain
+            asked = b"GET /static/page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+            try:
+                while True:
+                    client.sendall(asked)
+            except (ConnectionError, ssl.SSLError):
+                pass
+            client.close()
+
+
+def make_tls_address(folder):
+    """Return the address of a page with TLS, and a client's context that trusts it."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    address = PageAddress(port=0, certificate=certificate, key=key)
+    return address, ssl.create_default_context(cafile=certificate)
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(page_port, monkeypatch):
+    """They would use up the descriptors, and no photograph could be stored."""
+    monkeypatch.setattr(server, "OPEN_MAX", 2)
+    monkeypatch.setattr(server, "HEAD_S", 3600)
+    kept = [socket.create_connection(("127.0.0.1", page_port)) for _ in range(2)]
+    with socket.create_connection(("127.0.0.1", page_port)) as refused:
+        assert is_closed(refused)
+    for connection in kept:
+        assert is_answered(connection)
+        connection.close()
+    deadline = time.monotonic() + 60
+    while True:  # until their places are free again
+        with socket.create_connection(("127.0.0.1", page_port)) as connection:
+            if is_answered(connection):
+                return
+        assert time.monotonic() < deadline
+
+
+def is_answered(connection):
+    try:
+        connection.sendall(b"GET /no HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        return connection.recv(12) == b"HTTP/1.1 404"
+    except ConnectionError:
+        return False
 
 
 def test_a_number_of_another_issuer_is_named_before_a_patient_is_erased(records):

@@ -7,11 +7,13 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from drdeploy.clinic.dicom_receiver import is_loopback
 from drdeploy.errors import ClinicError, InvalidInput, turn_import_error_into_missing_extra
+from drdeploy.units import KIB
 
 with turn_import_error_into_missing_extra("clinic", "The worklist page"):
     import h11
@@ -25,8 +27,21 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 CONNECTIONS_MAX = 100
+"""The largest number of connections whose requests are answered; others get status 503."""
+OPEN_MAX = 2 * CONNECTIONS_MAX
+"""The largest number of open connections, also of those whose TLS handshake has not ended. Others
+are closed at once. Without this limit, a stranger could use up the program's file descriptors, and
+no photograph could be stored.
+"""
 HEAD_S = 10.0
 """Seconds within which the head of a request must arrive."""
+REST_S = 60.0
+"""Seconds within which the rest of a body must arrive after its request was answered."""
+READ_S = 30.0
+"""Seconds within which a client must read the next :data:`READ_BYTES` of an answer, or the rest of
+it.
+"""
+READ_BYTES = 512 * KIB
 STOP_S = 3
 """Seconds that requests in progress may still take when the program is stopped."""
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -144,12 +159,21 @@ def _is_wildcard(host: str) -> bool:
         return not host
 
 
-class _SlowRequestProtocol(H11Protocol):
-    """Closes connections whose request does not arrive in time, so that they do not pile up."""
+class _SlowClientProtocol(H11Protocol):
+    """Closes connections of clients that send or read too slowly, so that they do not pile up."""
+
+    _reading_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # What the client does not read at once is noticed, by `pause_writing`. With a limit of 0,
+        # the TLS of asyncio would pause even if nothing waits.
+        transport.set_write_buffer_limits(high=1, low=0)
         self._close_connection_unless_head_arrives()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_reading_timer()
+        super().connection_lost(exc)
 
     def _close_connection_unless_head_arrives(self) -> None:
         self.loop.call_later(HEAD_S, self._close_connection_if_no_request_came, self.cycle)
@@ -161,6 +185,67 @@ class _SlowRequestProtocol(H11Protocol):
             self.transport.close()
         else:
             self._close_connection_unless_head_arrives()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; wait for the rest of an unused body only for some time."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            self.loop.call_later(REST_S, self._close_connection_if_body_goes_on, self.cycle)
+
+    def _close_connection_if_body_goes_on(self, answered: object) -> None:
+        if self.conn.their_state is h11.SEND_BODY and self.cycle is answered:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Note that the client does not read, and give it some time."""
+        super().pause_writing()
+        self._close_connection_unless_client_reads()
+
+    def resume_writing(self) -> None:
+        """Note that the client has read everything."""
+        self._cancel_reading_timer()
+        super().resume_writing()
+
+    def _close_connection_unless_client_reads(self) -> None:
+        self._cancel_reading_timer()
+        self._reading_timer = self.loop.call_later(
+            READ_S, self._close_connection_if_client_did_not_read, self._count_unread_bytes()
+        )
+
+    def _close_connection_if_client_did_not_read(self, earlier: int) -> None:
+        if earlier - self._count_unread_bytes() < READ_BYTES:
+            self.transport.abort()
+        else:
+            self._close_connection_unless_client_reads()
+
+    def _count_unread_bytes(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def _cancel_reading_timer(self) -> None:
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None
+
+
+class _BoundedSocket(socket.socket):
+    """A listening socket that closes new connections while too many are open."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        super().__init__(fileno=listening.detach())
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection.
+
+        Raises:
+            ConnectionAbortedError: Too many connections are open. asyncio then goes on to listen.
+        """
+        connection, address = super().accept()
+        if sum(one.fileno() >= 0 for one in self._open) >= OPEN_MAX:
+            connection.close()
+            raise ConnectionAbortedError
+        self._open.add(connection)
+        return connection, address
 
 
 class PageServer:
@@ -191,7 +276,7 @@ class PageServer:
                 timeout_graceful_shutdown=STOP_S,
                 lifespan="off",
                 ws="none",
-                http=_SlowRequestProtocol,
+                http=_SlowClientProtocol,
                 loop="asyncio",
                 ssl_certfile=None if address.certificate is None else str(address.certificate),
                 ssl_keyfile=None if address.key is None else str(address.key),
@@ -230,10 +315,11 @@ class PageServer:
 def _open_listening_socket(address: PageAddress) -> socket.socket:
     try:
         family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((address.host, address.port), family=family, backlog=128)
+        made = socket.create_server((address.host, address.port), family=family, backlog=128)
     except OSError as error:
         raise ClinicError(
             f"The program cannot listen at this address: {error.strerror or error}",
             where=f"{address.host}:{address.port}",
             remedy="Give an address of this machine with --host, and a free port with --port",
         ) from error
+    return _BoundedSocket(made)
