@@ -40,11 +40,12 @@ from drdeploy.clinic.dicom_sender import ArchivePeer
 from drdeploy.clinic.dicomweb_storage import make_error_of_refused_storage, store_file
 from drdeploy.clinic.fhir_server import store_bundle
 from drdeploy.clinic.http_exchange import ServerAnswer
-from drdeploy.clinic.page import server
+from drdeploy.clinic.page import server, signing_in
 from drdeploy.clinic.page.access import PageOptions
 from drdeploy.clinic.page.app import WorklistPage
 from drdeploy.clinic.page.endpoint import EndpointService
 from drdeploy.clinic.page.grading import GradingPool
+from drdeploy.clinic.page.request_guard import RateLimit
 from drdeploy.clinic.page.server import PageAddress
 from drdeploy.clinic.page.sessions import Sessions
 from drdeploy.clinic.page.translations import (
@@ -484,6 +485,28 @@ def test_many_passwords_at_once_are_not_all_tried(records):
         list(pool.map(lambda number: sessions.sign_in("ana", str(number)), range(40)))
     assert 5 <= len(tried) <= 6
     assert records.accounts.check_password("a\0b", PASSWORD) is None
+
+
+def test_a_stranger_who_tries_many_names_does_not_fill_the_audit_log(records, monkeypatch):
+    monkeypatch.setattr(signing_in, "UNKNOWN_NAMES_PER_MINUTE", 2)
+    limits = []
+    monkeypatch.setattr(
+        signing_in, "RateLimit", lambda count: limits.append(RateLimit(count)) or limits[-1]
+    )
+    client = open_page(records, is_tls=True, needs_sign_in=True)
+    token = token_of(client, "/sign-in")
+
+    def fail(name):
+        form = {"name": name, "password": "x", "token": token}
+        assert client.post("/sign-in", data=form).status_code == 403
+
+    for number in range(5):
+        fail(f"name {number}")
+    assert actions_of(records) == 2 * [("unknown name", "fail to sign in")]
+    limits[0]._times.clear()  # a minute later
+    fail("another name")
+    (newest,) = records.worklist.list_audit_entries(1)
+    assert newest["details"] == "3 more before this one"
 
 
 def test_a_connection_without_a_request_is_closed(records, monkeypatch):

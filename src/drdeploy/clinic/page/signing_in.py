@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
+from drdeploy.clinic.page.request_guard import RateLimit
 from drdeploy.errors import turn_import_error_into_missing_extra
 
 with turn_import_error_into_missing_extra("clinic", "The worklist page"):
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from drdeploy.clinic.records import ClinicRecords
 
 
+UNKNOWN_NAMES_PER_MINUTE = 10
+"""How many sign-ins with unknown names the audit log names within a minute. The others are only
+counted, because a stranger can try as many names as he likes, and the audit log never shrinks.
+"""
+
+
 class SignInPages:
     """The handlers of signing in and out."""
 
@@ -25,6 +33,9 @@ class SignInPages:
         self._records = records
         self._access = access
         self._renderer = renderer
+        self._unknown_names = RateLimit(UNKNOWN_NAMES_PER_MINUTE)
+        self._not_recorded = 0
+        self._counting = threading.Lock()
 
     def show_sign_in(self, request: Request) -> Response:
         """Show the form for signing in."""
@@ -48,16 +59,28 @@ class SignInPages:
             if paused:
                 problem = "Too many wrong passwords. Wait a minute."
             else:
-                # Somebody may have typed a password into the field for the name.
-                is_known = self._records.accounts.find_account(name) is not None
-                who = name if is_known else "unknown name"
-                self._records.worklist.record_sign_in(who, "fail to sign in")
+                self._record_failed_sign_in(name)
             return self._renderer.render(request, "sign_in.html.j2", 403, problem=problem)
         language = request.session.get("language")
         request.session.clear()
         request.session.update(session=identifier, language=language)
         self._records.worklist.record_sign_in(name, "sign in")
         return RedirectResponse("/", 303)
+
+    def _record_failed_sign_in(self, name: str) -> None:
+        action = "fail to sign in"
+        if self._records.accounts.find_account(name) is not None:
+            self._records.worklist.record_sign_in(name, action)
+            return
+        # Somebody may have typed a password into the field for the name.
+        who = "unknown name"
+        with self._counting:
+            if not self._unknown_names.allows_request(who):
+                self._not_recorded += 1
+                return
+            withheld, self._not_recorded = self._not_recorded, 0
+        details = f"{withheld} more before this one" if withheld else ""
+        self._records.worklist.record_sign_in(who, action, details)
 
     async def sign_out(self, request: Request) -> Response:
         """Sign somebody out."""
