@@ -66,8 +66,13 @@ from drdeploy.hosting.local.registry.ecr_login import (
     carries_registry_password,
     replace_registry_in_login,
 )
+from drdeploy.hosting.local.registry.routes import (
+    MANIFEST_BYTES_MAX,
+    ImageRegistry,
+    is_manifest_path,
+    make_login_required_response,
+)
 from drdeploy.hosting.local.registry.routes import PREFIX as REGISTRY_PREFIX
-from drdeploy.hosting.local.registry.routes import ImageRegistry, make_login_required_response
 from drdeploy.hosting.local.resource_store import AccountRegion
 from drdeploy.hosting.sagemaker import DEFAULT_REGION, api_limits
 from drdeploy.units import GIB
@@ -384,7 +389,7 @@ def _read_json_body(request: ServiceRequest) -> Any:
 
 def _find_body_limit(addressed: _Addressed, request: ServiceRequest) -> int:
     if addressed.is_registry:
-        return LAYER_BYTES_MAX
+        return MANIFEST_BYTES_MAX if is_manifest_path(request.path) else LAYER_BYTES_MAX
     if addressed.kind == ASYNCHRONOUS:
         return find_inline_bytes_max()
     if addressed.endpoint:
