@@ -221,6 +221,20 @@ def test_a_photograph_that_is_no_dicom_file_gets_the_same_probabilities(records,
         assert study.eyes["left"]["probabilities"] == pytest.approx(expected, abs=0.02)
 
 
+def damage_exif(photograph):
+    """Put EXIF data that are no TIFF, as some cameras write, into a JPEG."""
+    segment = b"Exif\0\0damaged"
+    return photograph[:2] + b"\xff\xe1\x00\x0f" + segment + photograph[2:]
+
+
+def test_a_photograph_with_damaged_exif_data_is_taken_and_graded(records, service):
+    damaged = damage_exif(EYE.read_bytes())
+    answer = drop(open_page(records), damaged, patient="1", eye="right")
+    assert answer.json() == {"new": True}
+    grade_all(records, service)
+    assert records.worklist.find_study(1).state == "graded"
+
+
 def test_a_stranger_cannot_read(records, service):
     sent = drop(open_page(records), WORST.read_bytes(), patient="4711", eye="right")
     assert sent.json() == {"new": True}
