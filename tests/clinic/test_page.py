@@ -317,6 +317,12 @@ def test_requests_of_other_sites_and_by_other_names_are_refused(records):
     assert drop(client, EYE.read_bytes(), token="").status_code == 403
 
 
+@pytest.mark.parametrize("before", ["/studies/", "/studies/1/photographs/1/"])
+def test_a_number_of_thousands_of_digits_in_an_address_is_no_fault(records, before):
+    client = open_page(records, needs_sign_in=True)
+    assert client.get(before + 5000 * "9").status_code == 414
+
+
 def test_a_path_in_an_upload_and_what_is_no_photograph_are_refused(records):
     client = open_page(records)
     before = sorted(records.store.folder.parent.rglob("*"))
