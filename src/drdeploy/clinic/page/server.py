@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import ssl
 import threading
@@ -44,6 +45,9 @@ it.
 READ_BYTES = 512 * KIB
 STOP_S = 3
 """Seconds that requests in progress may still take when the program is stopped."""
+# It writes a warning for each damaged form that a stranger sends.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
