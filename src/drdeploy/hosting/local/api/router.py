@@ -91,7 +91,10 @@ R = TypeVar("R")
 
 STATUS_PATH = "/_drdeploy/status"
 TARGET_PREFIX = "SageMaker."
-CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([\w-]+)/([\w-]+)/aws4_request")
+CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]{1,128}/\d{8}/([\w-]+)/([\w-]+)/aws4_request")
+"""Matches the part of a signature that names region and service. Without the limit for the key id,
+the time to search a header would grow with the square of its length.
+"""
 ASYNCHRONOUS = "async-invocations"
 STREAMED = "invocations-response-stream"
 INVOCATION_PATH = re.compile(rf"/endpoints/([^/]+)/(invocations|{ASYNCHRONOUS}|{STREAMED})")
