@@ -1,5 +1,6 @@
 """The port for cameras: silence, floods, large units and closed connections cost nothing."""
 
+import logging
 import os
 import socket
 import ssl
@@ -7,6 +8,7 @@ import struct
 import subprocess
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +17,8 @@ if os.environ.get("CI") != "true":  # CI has it
 
 from pynetdicom import AE
 
-from drdeploy.clinic import dicom_receiver
+from drdeploy.clinic import bounded_log, dicom_receiver
+from drdeploy.clinic.bounded_log import BoundedLog
 from drdeploy.clinic.dicom_receiver import VERIFICATION, ListeningAddress, PhotographListener
 from drdeploy.clinic.records import ClinicRecords
 from drdeploy.photograph_names import PhotographNames
@@ -128,6 +131,29 @@ def test_a_large_command_is_cut_off_before_it_is_read(records, caplog):
         assert not association.is_alive()
         assert "its command is too large" in caplog.text
         assert echo(listener.port) == 0
+
+
+def test_a_sender_of_many_wrong_files_does_not_fill_the_log(records, monkeypatch, caplog):
+    import numpy as np
+    from dicom_files import make_dataset
+
+    clock = SimpleNamespace(now_s=0.0)
+    log = BoundedLog(logging.getLogger("drdeploy.clinic"), lambda: clock.now_s)
+    monkeypatch.setattr(dicom_receiver, "_log_of_senders", log)
+    monkeypatch.setattr(bounded_log, "LINES", 2)
+    dataset = make_dataset(np.zeros((1, 1, 3), np.uint8), Rows=0)
+    with PhotographListener(ListeningAddress(port=0), records) as listener:
+        entity = AE(ae_title="CAMERA")
+        entity.add_requested_context(dataset.SOPClassUID)
+        association = entity.associate("127.0.0.1", listener.port, ae_title="DRDEPLOY")
+        for _ in range(5):
+            assert association.send_c_store(dataset).Status == dicom_receiver.CANNOT_UNDERSTAND
+        assert caplog.text.count("a photograph was refused") == 2
+        clock.now_s = bounded_log.WINDOW_S
+        association.send_c_store(dataset)
+        association.release()
+    assert caplog.text.count("a photograph was refused") == 3
+    assert "3 more warnings were not written" in caplog.text
 
 
 def test_a_silent_peer_of_tls_does_not_keep_others_out(records, tmp_path):

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -220,6 +221,20 @@ def test_a_photograph_that_is_no_dicom_file_gets_the_same_probabilities(records,
         assert study.eyes["left"]["probabilities"] == pytest.approx(expected, abs=0.02)
 
 
+def damage_exif(photograph):
+    """Put EXIF data that are no TIFF, as some cameras write, into a JPEG."""
+    segment = b"Exif\0\0damaged"
+    return photograph[:2] + b"\xff\xe1\x00\x0f" + segment + photograph[2:]
+
+
+def test_a_photograph_with_damaged_exif_data_is_taken_and_graded(records, service):
+    damaged = damage_exif(EYE.read_bytes())
+    answer = drop(open_page(records), damaged, patient="1", eye="right")
+    assert answer.json() == {"new": True}
+    grade_all(records, service)
+    assert records.worklist.find_study(1).state == "graded"
+
+
 def test_a_stranger_cannot_read(records, service):
     sent = drop(open_page(records), WORST.read_bytes(), patient="4711", eye="right")
     assert sent.json() == {"new": True}
@@ -300,6 +315,12 @@ def test_requests_of_other_sites_and_by_other_names_are_refused(records):
         assert client.post("/studies/1/decision", data=form, headers=headers).status_code == 403
     assert client.post("/studies/1/decision", data={**form, "token": "x"}).status_code == 403
     assert drop(client, EYE.read_bytes(), token="").status_code == 403
+
+
+@pytest.mark.parametrize("before", ["/studies/", "/studies/1/photographs/1/"])
+def test_a_number_of_thousands_of_digits_in_an_address_is_no_fault(records, before):
+    client = open_page(records, needs_sign_in=True)
+    assert client.get(before + 5000 * "9").status_code == 414
 
 
 def test_a_path_in_an_upload_and_what_is_no_photograph_are_refused(records):
@@ -544,15 +565,40 @@ def test_the_rest_of_a_body_that_nobody_reads_keeps_no_connection_open(page_port
             pass
 
 
-def test_a_client_that_does_not_read_its_answers_is_cut_off(page_port, monkeypatch):
-    monkeypatch.setattr(server, "READ_S", 0.2)
-    asked = b"GET /static/page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", page_port), timeout=60) as connection:
-        try:
-            while True:
-                connection.sendall(asked)
-        except ConnectionError:
-            pass
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+def test_a_client_that_does_not_read_its_answers_is_cut_off(records, monkeypatch, tmp_path, is_tls):
+    monkeypatch.setattr(server, "READ_S", 0.5)
+    address, context = PageAddress(port=0), None
+    if is_tls:
+        address, context = make_tls_address(tmp_path)
+    app = WorklistPage(records, PageOptions(hosts={"127.0.0.1"}, needs_sign_in=True)).make_app()
+    with server.PageServer(address, app) as running:
+        url = f"{running.address}static/page.js"
+        with urllib.request.urlopen(url, context=context) as answer:
+            assert answer.read() == (PAGE / "static" / "page.js").read_bytes()
+        port = int(running.address.rsplit(":", 1)[1].rstrip("/"))
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
+            client = context.wrap_socket(plain, server_hostname="127.0.0.1") if context else plain
+            asked = b"GET /static/page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+            try:
+                while True:
+                    client.sendall(asked)
+            except (ConnectionError, ssl.SSLError):
+                pass
+            client.close()
+
+
+def make_tls_address(folder):
+    """Return the address of a page with TLS, and a client's context that trusts it."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    address = PageAddress(port=0, certificate=certificate, key=key)
+    return address, ssl.create_default_context(cafile=certificate)
 
 
 def test_connections_beyond_the_limit_are_closed_at_once(page_port, monkeypatch):

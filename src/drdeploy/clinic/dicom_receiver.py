@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from drdeploy.clinic.bounded_log import BoundedLog
 from drdeploy.clinic.disk_space import DISK_TOO_FULL, is_disk_too_full_for_photograph
 from drdeploy.clinic.patients import check_dicom_identifiers, identify_patient
 from drdeploy.errors import (
@@ -62,6 +63,7 @@ _IS_COMMAND = 1
 """The bit of a fragment's first byte that is set in a command, and not in data (PS3.8, E.2)."""
 
 _log = logging.getLogger("drdeploy.clinic")
+_log_of_senders = BoundedLog(_log)
 
 
 @dataclass(frozen=True)
@@ -329,7 +331,7 @@ class PhotographListener:
                 else "the photograph arrives too slowly" if is_slow
                 else f"the photograph is larger than {MESSAGE_BYTES_MAX} bytes"
             )  # fmt: skip
-            _log.warning("an association was cut off: %s", why)
+            _log_of_senders.write_warning("an association was cut off: %s", why)
             _close_connection(event.assoc)
             # Otherwise the library would still read what has arrived.
             unit.presentation_data_value_items.clear()
@@ -339,7 +341,9 @@ class PhotographListener:
         # No window of asynchronous operations was negotiated, so a peer must wait for each answer.
         # A peer that does not wait would fill the memory with unread photographs.
         if event.assoc.dimse.msg_queue.qsize():
-            _log.warning("an association was cut off: the peer does not wait for answers")
+            _log_of_senders.write_warning(
+                "an association was cut off: the peer does not wait for answers"
+            )
             _close_connection(event.assoc)
 
     def _clean_up_after_connection(self, event: evt.Event) -> None:
@@ -369,5 +373,5 @@ def _make_dicom_refusal_status(answer: Dataset, status: int, sentence: str) -> D
     """Fill in the answer that refuses a photograph; the reason is cut to 64 characters."""
     answer.Status = status
     answer.ErrorComment = sentence.encode("ascii", "replace").decode()[:_COMMENT_MAX]
-    _log.warning("a photograph was refused: %s", sentence)
+    _log_of_senders.write_warning("a photograph was refused: %s", sentence)
     return answer

@@ -227,6 +227,15 @@ def test_an_attribute_of_an_unknown_kind_is_refused_by_name():
         decode(data)
 
 
+def test_a_sequence_instead_of_a_text_is_refused_by_name():
+    """As text, it would contain its private elements, and a damaged one failed at any later use."""
+    private = element_of(0x3239, 0x495C, b"SO", b"abcd")
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, len(private)) + private
+    data = put_before_pixels(element_of(0x0028, 0x0301, b"SQ", item))
+    with pytest.raises(UnreadableImage, match="BurnedInAnnotation is a sequence"):
+        DicomFile.open(data)
+
+
 def test_an_attribute_that_nobody_reads_may_be_damaged():
     data = put_before_pixels(element_of(0x0040, 0x0301, b"C\xd3", b"YES "))
     assert len(decode(data)) == 1

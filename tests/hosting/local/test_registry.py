@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 from local_aws import client
+
+from drdeploy.hosting.local.registry.manifests import ImageManifest
+from drdeploy.hosting.local.registry.routes import MANIFEST_BYTES_MAX, ImageRegistry
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -122,6 +127,29 @@ def test_a_bad_request_is_refused_with_the_specifications_code(
     aws, repository, path, method, body, code
 ):
     assert code_of(send(method, f"{aws.url}/v2/{repository}/{path}", body)) == code
+
+
+def test_a_manifest_that_would_fill_the_memory_is_refused(aws, repository):
+    large = b'{"layers": []}'.ljust(MANIFEST_BYTES_MAX + 1)
+    assert send("PUT", f"{aws.url}/v2/{repository}/manifests/large", large)[0] == 413
+    assert send("PUT", f"{aws.url}/v2/{repository}/manifests/small", large[:-1])[0] == 201
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"config": {}}'.ljust(MANIFEST_BYTES_MAX + 1), b"no JSON", b"[]", b'{"config": [1]}'],
+    ids=["large", "no JSON", "a list", "a list inside"],
+)
+def test_a_blob_that_is_no_configuration_names_no_profile(tmp_path, monkeypatch, content):
+    registry = ImageRegistry(tmp_path)
+    upload = registry.blobs.begin_upload()
+    registry.blobs.append_to_upload(upload, io.BytesIO(content))
+    registry.blobs.finish_upload(upload, digest_of(content))
+    manifest = json.dumps({"config": {"digest": digest_of(content)}}).encode()
+    found = ImageManifest(manifest, MANIFEST)
+    monkeypatch.setattr(registry.manifests, "find_manifest", lambda *_: found)
+    monkeypatch.setattr(Path, "read_bytes", None)  # it would read all of a blob of any size
+    assert registry.find_profile_of_image("drdeploy", "strange") is None
 
 
 def test_a_push_to_a_repository_that_ecr_does_not_have_is_refused(aws):

@@ -1,8 +1,10 @@
 """Requests reach the right service, web pages are refused, and every error is answered."""
 
+import io
 import shutil
 import socket
 import urllib.request
+from email.message import Message
 from urllib.error import HTTPError
 
 import pytest
@@ -10,6 +12,8 @@ from botocore.exceptions import ClientError
 from local_aws import FAKE_SERVER, Aws, client, until
 
 from drdeploy.hosting.local import LocalService, ServiceOptions, http_server
+from drdeploy.hosting.local.api import router
+from drdeploy.hosting.local.http_server import ServiceRequest
 
 
 @pytest.fixture
@@ -67,6 +71,16 @@ def test_no_web_page_can_make_a_browser_call_an_api(aws, headers):
 
 def test_an_address_that_the_user_typed_is_answered(aws):
     assert status_of(f"{aws.url}/_drdeploy/status", **{"Sec-Fetch-Site": "none"}) == 200
+
+
+def test_a_longer_key_id_than_aws_has_names_no_region():
+    """The search for the end of a key id took a time that grew with the square of the header."""
+    scope = "/20260101/eu-west-1/s3/aws4_request"
+    for key_id, found in ("A" * 128, ("eu-west-1", "s3")), ("A" * 129, ("us-east-1", "")):
+        headers = Message()
+        headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={key_id}{scope}"
+        request = ServiceRequest("GET", "/", headers, io.BytesIO(), 0)
+        assert router._read_region_and_service(request) == found
 
 
 def test_a_body_that_is_not_json_is_refused(aws):

@@ -20,6 +20,7 @@ from drdeploy.grader.dicom.opening import refuse_damaged_file
 from drdeploy.grader.dicom.photographs import DicomFile
 from drdeploy.grader.fundus.decode import SIGNATURES, decode_image_of_header, read_and_check_header
 from drdeploy.grader.fundus.formats import jpeg
+from drdeploy.grader.fundus.formats.ifd import UPRIGHT
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def wrap_photograph_in_dicom(content: bytes, *, patient: str, eye: EyeLaterality
     header = read_and_check_header(content, limits=LOCAL_FILE_LIMITS)
     today = datetime.now(UTC).astimezone()
     of_study = f"{number}\n{today:%Y%m%d}"
-    if _can_keep_jpeg_pixels(content):
+    if _can_keep_jpeg_pixels(content, header.orientation):
         pixels = EncodedPixels.of_jpeg(content)
     else:
         pixels = EncodedPixels.of_picture(Image.fromarray(decode_image_of_header(header)))
@@ -155,7 +156,7 @@ def wrap_photograph_in_dicom(content: bytes, *, patient: str, eye: EyeLaterality
     )
 
 
-def _can_keep_jpeg_pixels(content: bytes) -> bool:
+def _can_keep_jpeg_pixels(content: bytes, orientation: int) -> bool:
     """Return whether a photograph is a JPEG that looks the same inside a DICOM file.
 
     DICOM viewers ignore some of a JPEG's metadata, for example the orientation.
@@ -167,9 +168,8 @@ def _can_keep_jpeg_pixels(content: bytes) -> bool:
             image.format == "JPEG" and image.mode == "RGB" and "progressive" not in image.info
         )
         # DICOM viewers ignore the orientation in EXIF and the colours of an ICC profile.
-        is_upright = image.getexif().get(0x0112, 1) == 1
         is_converted = "adobe_transform" in image.info and image.info["adobe_transform"] == 0
-        return is_plain and is_upright and not is_converted
+        return is_plain and orientation == UPRIGHT and not is_converted
 
 
 def _make_uid(text: str) -> str:

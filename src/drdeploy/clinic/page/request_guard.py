@@ -35,6 +35,10 @@ HEADERS = {
     # Neither a browser nor a proxy may cache patients' data.
     "Cache-Control": "no-store",
 }
+PATH_CHARACTERS_MAX = 200
+"""The longest path of a request. Python refuses to read a number of more than 4300 digits, and the
+log would get a traceback for each such request of a stranger.
+"""
 SMALL_BODY_BYTES_MAX = 64 * KIB
 """The largest body of a request that is not an upload, in bytes."""
 
@@ -82,6 +86,8 @@ class RequestGuard:
                 421,
                 "The page does not know this host name. Start the page with this name as --name.",
             )
+        if len(scope["path"]) > PATH_CHARACTERS_MAX:
+            return 414, "The address is too long."
         if scope["method"] in {"GET", "HEAD"}:
             return None
         origin = headers.get("origin")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import ssl
 import threading
@@ -44,6 +45,9 @@ it.
 READ_BYTES = 512 * KIB
 STOP_S = 3
 """Seconds that requests in progress may still take when the program is stopped."""
+# It writes a warning for each damaged form that a stranger sends.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -166,8 +170,9 @@ class _SlowClientProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Each byte that the client does not read at once is noticed, by `pause_writing`.
-        transport.set_write_buffer_limits(high=0)
+        # What the client does not read at once is noticed, by `pause_writing`. With a limit of 0,
+        # the TLS of asyncio would pause even if nothing waits.
+        transport.set_write_buffer_limits(high=1, low=0)
         self._close_connection_unless_head_arrives()
 
     def connection_lost(self, exc: Exception | None) -> None:

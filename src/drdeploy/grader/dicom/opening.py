@@ -196,8 +196,10 @@ def _read_all_standard_values(dataset: pydicom.Dataset) -> None:
         try:
             _refuse_long_value(dataset, tag)
             element = dataset[tag]
-            for item in element.value if element.VR == "SQ" else ():
-                _read_all_standard_values(item)
+            if element.VR == "SQ":
+                _refuse_sequence_instead_of_value(tag)
+                for item in element.value:
+                    _read_all_standard_values(item)
         except Exception as err:  # whatever Python raises for wrong bytes
             if tag.group in _GROUPS_NOT_READ:
                 del dataset[tag]
@@ -219,6 +221,19 @@ def _refuse_long_value(dataset: pydicom.Dataset, tag: BaseTag) -> None:
         raise UnreadableImage(
             f"The DICOM attribute {_describe_dicom_tag(tag)} has {raw.length} bytes, but at most "
             f"{MAX_VALUE_BYTES} are allowed for text, numbers and sequences",
+            remedy="Export the photograph from the archive or the camera again",
+        )
+
+
+def _refuse_sequence_instead_of_value(tag: BaseTag) -> None:
+    """Refuse a sequence in an attribute that the standard defines as a text or a number.
+
+    Such a sequence would be turned into text with all its elements, also the private ones, which
+    may be damaged.
+    """
+    if dictionary_has_tag(tag) and dictionary_VR(tag) != "SQ":
+        raise UnreadableImage(
+            f"The DICOM attribute {_describe_dicom_tag(tag)} is a sequence instead of a value",
             remedy="Export the photograph from the archive or the camera again",
         )
 

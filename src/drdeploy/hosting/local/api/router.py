@@ -66,8 +66,13 @@ from drdeploy.hosting.local.registry.ecr_login import (
     carries_registry_password,
     replace_registry_in_login,
 )
+from drdeploy.hosting.local.registry.routes import (
+    MANIFEST_BYTES_MAX,
+    ImageRegistry,
+    is_manifest_path,
+    make_login_required_response,
+)
 from drdeploy.hosting.local.registry.routes import PREFIX as REGISTRY_PREFIX
-from drdeploy.hosting.local.registry.routes import ImageRegistry, make_login_required_response
 from drdeploy.hosting.local.resource_store import AccountRegion
 from drdeploy.hosting.sagemaker import DEFAULT_REGION, api_limits
 from drdeploy.units import GIB
@@ -86,7 +91,10 @@ R = TypeVar("R")
 
 STATUS_PATH = "/_drdeploy/status"
 TARGET_PREFIX = "SageMaker."
-CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([\w-]+)/([\w-]+)/aws4_request")
+CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]{1,128}/\d{8}/([\w-]+)/([\w-]+)/aws4_request")
+"""Matches the part of a signature that names region and service. Without the limit for the key id,
+the time to search a header would grow with the square of its length.
+"""
 ASYNCHRONOUS = "async-invocations"
 STREAMED = "invocations-response-stream"
 INVOCATION_PATH = re.compile(rf"/endpoints/([^/]+)/(invocations|{ASYNCHRONOUS}|{STREAMED})")
@@ -384,7 +392,7 @@ def _read_json_body(request: ServiceRequest) -> Any:
 
 def _find_body_limit(addressed: _Addressed, request: ServiceRequest) -> int:
     if addressed.is_registry:
-        return LAYER_BYTES_MAX
+        return MANIFEST_BYTES_MAX if is_manifest_path(request.path) else LAYER_BYTES_MAX
     if addressed.kind == ASYNCHRONOUS:
         return find_inline_bytes_max()
     if addressed.endpoint:

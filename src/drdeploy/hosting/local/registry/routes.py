@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from drdeploy.files import CHUNK_BYTES, parse_json
+from drdeploy.files import CHUNK_BYTES, parse_json, read_bytes_up_to_limit
 from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.registry.blobs import BlobStore, WrongDigest
 from drdeploy.hosting.local.registry.manifests import (
@@ -38,6 +38,7 @@ from drdeploy.hosting.local.registry.manifests import (
 )
 from drdeploy.hosting.local.registry.server_profiles import find_profile_in_image_config
 from drdeploy.hosting.sagemaker.gpu_hosts import REQUIREMENT_VARIABLE, parse_image_variables
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,10 @@ if TYPE_CHECKING:
 PREFIX = "/v2/"
 VERSION_HEADER = {"Docker-Distribution-Api-Version": "registry/2.0"}
 BINARY = "application/octet-stream"
+MANIFEST_BYTES_MAX = 4 * MIB
+"""The largest manifest or image configuration that is read into memory. The specification lets a
+registry refuse larger manifests (OCI distribution specification 1.1, "Pushing Manifests").
+"""
 
 _NAME = r"(?P<name>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
 _UPLOADS = re.compile(rf"/v2/{_NAME}/blobs/uploads/(?P<upload>[0-9a-f]*)")
@@ -89,7 +94,13 @@ class ImageRegistry:
         path = self.blobs.find_blob_file(manifest.document.get("config", {}).get("digest", ""))
         if path is None:
             return None
-        config = parse_json(path.read_bytes()).get("config") or {}
+        try:
+            document = parse_json(read_bytes_up_to_limit(path, MANIFEST_BYTES_MAX))
+        except ValueError:
+            document = None
+        config = (document.get("config") or {}) if isinstance(document, dict) else None
+        if not isinstance(config, dict):
+            return None  # the blob is no image configuration
         if REQUIREMENT_VARIABLE in parse_image_variables(config.get("Env")):
             return None  # a process would predict on the CPU
         return find_profile_in_image_config(config)
@@ -236,6 +247,11 @@ class ImageRegistry:
         except ManifestRefused as err:
             return _make_refusal_response(400, "TAG_INVALID", str(err))
         return _make_created_response(f"/v2/{name}/manifests/{manifest.digest}", manifest.digest)
+
+
+def is_manifest_path(path: str) -> bool:
+    """Return whether a request for this path reads or pushes a manifest."""
+    return _MANIFEST.fullmatch(path) is not None
 
 
 def make_login_required_response() -> ServiceResponse:
