@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import json
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -130,9 +132,15 @@ def test_a_bad_request_is_refused_with_the_specifications_code(
 
 
 def test_a_manifest_that_would_fill_the_memory_is_refused(aws, repository):
-    large = b'{"layers": []}'.ljust(MANIFEST_BYTES_MAX + 1)
-    assert send("PUT", f"{aws.url}/v2/{repository}/manifests/large", large)[0] == 413
-    assert send("PUT", f"{aws.url}/v2/{repository}/manifests/small", large[:-1])[0] == 201
+    # Refused by its announced length, before a byte of it is sent.
+    client = http.client.HTTPConnection(urlsplit(aws.url).netloc, timeout=30)
+    client.putrequest("PUT", f"/v2/{repository}/manifests/large")
+    client.putheader("Content-Length", str(MANIFEST_BYTES_MAX + 1))
+    client.endheaders()
+    assert client.getresponse().status == 413
+    client.close()
+    small = b'{"layers": []}'.ljust(MANIFEST_BYTES_MAX)
+    assert send("PUT", f"{aws.url}/v2/{repository}/manifests/small", small)[0] == 201
 
 
 @pytest.mark.parametrize(
