@@ -182,8 +182,8 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
         _describe_budget_field(
             "commas",
             "413",
-            "Commas in a JSON body. They separate values, and each value takes 40 bytes of memory or "
-            "more.",
+            "Commas in a JSON body. They separate values, and each value takes 40 bytes of memory "
+            "or more.",
         ),
     ] = 4096
     image_pixels: Annotated[
