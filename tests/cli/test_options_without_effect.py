@@ -32,6 +32,21 @@ def refusal(*words):
             "--instance-count"),
         (("clinic", "serve", "x", "--endpoint-url", "http://127.0.0.1:1"), "--endpoint-url"),
         (("clinic", "serve", "x", "--region", "eu-west-1"), "--region"),
+        (("study", "run", "quick", "--max-cost-usd", 5), "--max-cost-usd"),
+        (("study", "run", "quick", "--target", "local", "--max-cost-usd", 5), "--max-cost-usd"),
+        (("model", "train", "mobilenet", "--data", "x", "--recipe", "r.toml", "--preset", "study"),
+            "--preset"),
+        (("model", "evaluate", "--oof", "oof.csv", "--split", "test"), "--split"),
+        (("model", "evaluate", "--oof", "oof.csv", "--new-sessions"), "--new-sessions"),
+        (("model", "evaluate", "--oof", "oof.csv", "--runtime", "openvino"), "--runtime"),
+        (("model", "quantize", "m.tar.gz", "--calibration", "x", "--split", "test"), "--split"),
+        (("artifact", "set-prevalence", "m.tar.gz", "--prevalence", 0.1, "--seed", 3), "--seed"),
+        (("artifact", "set-prevalence", "m.tar.gz", "--prevalence", 0.1, "--runtime",
+            "openvino"), "--runtime"),
+        (("artifact", "pack", "src", "--no-gradability"), "--no-gradability"),
+        (("names", "eye.jpg", "--endpoint-url", "http://127.0.0.1:1"), "--endpoint-url"),
+        (("archive", "grade", "tests", "--out", "y", "--endpoint-url", "http://127.0.0.1:1"),
+            "--endpoint-url"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -39,6 +54,63 @@ def test_an_option_that_would_be_ignored_is_refused_before_anything_is_done(word
     said = refusal(*words)
     assert f"{option} would have no effect" in said
     assert "Omit" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--host", "127.0.0.1"), ("--host", "192.0.2.1", "--tls-certificate", "c.pem")],
+    ids=["this machine", "TLS"],
+)
+def test_a_listener_is_not_told_to_do_without_tls_for_nothing(tmp_path, words):
+    said = refusal("clinic", "listen", tmp_path / "records", "--plain", *words)
+    assert "--plain would have no effect" in said
+    assert not (tmp_path / "records").exists()
+
+
+def test_captured_photographs_are_deleted_only_with_a_deployment_of_this_folder(
+    tmp_path, monkeypatch
+):
+    """Without its record, the bucket is not known; the endpoint must not be deleted either."""
+    monkeypatch.chdir(tmp_path)
+    words = ("endpoint", "delete", "eyes", "--endpoint-url", "http://127.0.0.1:1")
+    assert "--delete-captured would have no effect" in refusal(*words, "--delete-captured")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--weights", "random", "--weights", "imagenet"),
+        ("--weights", "VGG16=random", "--weights", "vgg16=imagenet"),
+    ],
+    ids=["all", "one"],
+)
+def test_weights_that_would_replace_other_weights_are_refused(given):
+    said = refusal("model", "compare", "vgg16", "vgg19", "--data", "x", *given)
+    assert "name weights for the same networks" in said
+
+
+@pytest.mark.parametrize("classes", ["a,,b", "a, ,b", "cat,dog,cat", ","])
+def test_every_class_has_a_name_of_its_own(classes):
+    """A class without a name was dropped, so the names belonged to other outputs."""
+    assert "no name, or the name of another class" in refusal(
+        "artifact", "pack", "src", "--classes", classes
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("capacity", "eyes", "--p95", "inf"),
+        ("local", "up", "--port", 0, "--vcpu-per-gb", "inf"),
+        ("prices", "plan", "none.json", "--request-s", "inf"),
+        ("prices", "plan", "none.json", "--request-kb", "inf"),
+        ("image", "cold-start", "drdeploy:lean", "--bandwidth-mbit-s", "inf"),
+        ("image", "conform", "drdeploy:lean", "-a", "m.tar.gz", "--cpus", "inf"),
+    ],
+    ids=lambda words: words[-2],
+)
+def test_an_infinite_number_is_refused(words):
+    assert f"{words[-2]}: The value is not a finite number" in refusal(*words)
 
 
 def test_a_plan_deletes_nothing(tmp_path):

@@ -34,6 +34,7 @@ from drdeploy.cli.options import (
     RuntimeOption,
     choose_s3_url,
     refuse_options_without_effect,
+    refuse_to_overwrite_inputs,
 )
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
@@ -162,6 +163,7 @@ def grade(
             where=str(out_file.parent),
             remedy="Make the folder, or give another file with --out",
         )
+    refuse_to_overwrite_inputs("--out", out_file, (Path(source), artifact, prices))
     options = TransformOptions(
         image, instance_count, concurrency, bucket, role, yes, accept_unknown_prices
     )
@@ -169,6 +171,13 @@ def grade(
     s3_url = choose_s3_url(endpoint_url)
     archive = open_photograph_source(source, lambda: make_boto3_client("s3", s3_url))
     is_folder = isinstance(archive, FolderSource)
+    if is_folder and on == "ray":
+        refuse_options_without_effect(
+            context,
+            ["endpoint_url"],
+            why="on a folder of this machine that is graded with Ray",
+            remedy="add --on batch-transform",
+        )
     naming = PhotographNames.choose_file_names_or_hashes(own=names)
     region = price_region or (DEFAULT_REGION if on == "ray" else "")
     paid = InstancePrices(PriceSheet.load(prices), instance_type, region)

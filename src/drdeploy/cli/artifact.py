@@ -23,6 +23,8 @@ from drdeploy.cli.options import (
     RuntimeOption,
     SeedOption,
     parse_prevalence,
+    refuse_options_without_effect,
+    refuse_to_overwrite_inputs,
 )
 from drdeploy.errors import InvalidInput
 from drdeploy.units import MB
@@ -65,6 +67,7 @@ def _parse_three_numbers(text: str) -> Numbers:
 
 @app.command()
 def pack(
+    context: typer.Context,
     model: Annotated[
         Path,
         typer.Argument(help="A SavedModel's folder, or an .onnx, .keras or .h5 file.", exists=True),
@@ -209,12 +212,21 @@ def pack(
     from drdeploy.grader.grading import ICDR_CLASSES
     from drdeploy.grader.importing import pack_model
 
+    refuse_to_overwrite_inputs("--out", archive, (model, transform))
     if icdr and classes:
         raise InvalidInput(
             "--classes and --icdr cannot be combined",
             remedy="Give --icdr for the five ICDR grades, or --classes for other classes",
         )
-    names = tuple(part.strip() for part in classes.split(",") if part)
+    if not icdr:
+        refuse_options_without_effect(
+            context,
+            ["no_gradability"],
+            why="without --icdr: only a grader of retinopathy checks whether it can grade a "
+            "photograph",
+            remedy="add --icdr",
+        )
+    names = _parse_class_names(classes)
     changes = {
         "height_px": height_px,
         "width_px": width_px,
@@ -260,6 +272,7 @@ def inspect(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
 
 @app.command("set-prevalence")
 def set_prevalence(
+    context: typer.Context,
     artifact: Annotated[
         Path, typer.Argument(help="A model.tar.gz, or the folder it was extracted to.")
     ],
@@ -299,9 +312,17 @@ def set_prevalence(
     from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
     from drdeploy.grader.recalibration import set_prevalence as set_prevalence_of_grader
 
+    share = parse_prevalence(prevalence)
+    if share != "estimate":
+        refuse_options_without_effect(
+            context,
+            ["runtime", "seed"],
+            why="with a stated prevalence, for which no photograph is graded",
+            remedy="give --prevalence estimate",
+        )
     outcome = set_prevalence_of_grader(
         artifact,
-        parse_prevalence(prevalence),
+        share,
         archive,
         data=data,
         runtime=runtime,
@@ -348,6 +369,17 @@ def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
         return
     print_line(f"{archive}: {count} {'file' if count == 1 else 'files'} verified")
     print_note_on_unused_artifact_files(contents.unused)
+
+
+def _parse_class_names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",")) if text else ()
+    if "" in names or len(set(names)) < len(names):
+        raise InvalidInput(
+            f"A class of {text!r} has no name, or the name of another class",
+            where="--classes",
+            remedy="Give a name of its own for each output of the model, separated by commas",
+        )
+    return names
 
 
 def _choose_preprocessing(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:

@@ -38,6 +38,7 @@ from drdeploy.cli.options import (
     PricesOption,
     RegionOption,
     refuse_options_replaced_by_variables_file,
+    refuse_to_overwrite_inputs,
 )
 from drdeploy.clinic.graded_rows import GradedRow, make_row_of_answer, write_rows_as_csv
 from drdeploy.errors import EndpointFailed, InvalidInput, RequestRefused, format_count
@@ -174,6 +175,8 @@ def run(
         if prefix
         else _PhotographFiles(photographs, batch, where.bucket, job_name, naming)
     )
+    if csv_file is not None:
+        refuse_to_overwrite_inputs("--csv", csv_file, (*inputs.files, archive, variables, prices))
     if not batch.is_local:
         price = look_up_price_of_job(
             PriceSheet.load(prices), instances.instance_type, batch.region,
@@ -243,6 +246,10 @@ class _PhotographFiles:
         self.notes = self._selection.write_notes_on_left_out_files(show_paths=naming.are_file_names)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        return self._selection.paths
+
+    @property
     def description(self) -> str:
         return format_count(len(self._selection.paths), "photograph")
 
@@ -284,6 +291,9 @@ class _S3Photographs:
         self.notes: list[str] = []
         self._batch = batch
         self._naming = naming
+
+    files: tuple[Path, ...] = ()
+    """No file of this machine is read."""
 
     @property
     def description(self) -> str:

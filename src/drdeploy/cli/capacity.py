@@ -19,6 +19,7 @@ from drdeploy.cli.options import (
     JsonOption,
     RegionOption,
     SeedOption,
+    check_option_is_finite,
 )
 from drdeploy.errors import InvalidInput, format_count
 
@@ -48,7 +49,10 @@ def capacity(
     p95_s: Annotated[
         float,
         typer.Option(
-            "--p95", min=0.001, help="Seconds within which 95 of 100 requests must be answered."
+            "--p95",
+            min=0.001,
+            callback=check_option_is_finite,
+            help="Seconds within which 95 of 100 requests must be answered.",
         ),
     ],
     payload: Annotated[

@@ -80,13 +80,29 @@ def listen(
     For research use. Not a medical device.
     """
     from drdeploy.clinic.background_work import BackgroundWork, ResultSender, StudyGrader
-    from drdeploy.clinic.dicom_receiver import ListeningAddress, PhotographListener
+    from drdeploy.clinic.dicom_receiver import (
+        ListeningAddress,
+        PhotographListener,
+        is_loopback,
+    )
     from drdeploy.clinic.records import ClinicRecords
     from drdeploy.clinic.referral_rules import DEFAULT_RULES, ReferralRules
     from drdeploy.grader.box import box_artifact
     from drdeploy.grader.inference import InferenceService
     from drdeploy.photograph_names import PhotographNames
 
+    if plain and send is None and (tls_certificate is not None or is_loopback(host)):
+        raise InvalidInput(
+            "--plain would have no effect: "
+            + (
+                "with --tls-certificate, photographs are received only over TLS"
+                if tls_certificate is not None
+                else f"only programs of this machine reach {host}"
+            )
+            + ", and nothing is sent with --send",
+            where="--plain",
+            remedy="Omit --plain",
+        )
     to = read_destinations(stow, send, post, may_be_plain=plain)
     model = artifact or box_artifact()
     if not model.exists():

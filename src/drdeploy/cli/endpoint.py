@@ -172,6 +172,14 @@ def delete(
         endpoint_deploy.print_teardown_report(report)
         print_line(f"{name} is deleted")
         return
+    if delete_captured:
+        raise InvalidInput(
+            "--delete-captured would have no effect, because `drdeploy endpoint deploy` did not "
+            "create this endpoint from this folder, so its bucket is not known",
+            where=name,
+            remedy="Omit --delete-captured, or run the command in the folder of the deployment, "
+            "with its --endpoint-url and --region",
+        )
     hosting = Hosting.connect(endpoint_url, region=region)
     exists = hosting.exists(name)
     hosting.delete(name)  # a broken deployment may have left a configuration or a model

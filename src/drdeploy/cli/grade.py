@@ -30,6 +30,7 @@ from drdeploy.cli.options import (
     JsonOption,
     NamesOption,
     RuntimeOption,
+    refuse_to_overwrite_inputs,
 )
 from drdeploy.clinic.graded_rows import (
     NO_PHOTOGRAPH,
@@ -84,17 +85,12 @@ def grade(
     from drdeploy.grader.box import box_artifact
     from drdeploy.grader.inference import InferenceService
 
-    if csv_file is not None and not csv_file.parent.is_dir():  # now, not after an hour of grading
-        raise InvalidInput(
-            "The folder of the CSV file does not exist",
-            where=str(csv_file.parent),
-            remedy="Make the folder, or give another file with --csv",
-        )
     model = artifact or box_artifact()
     if not model.exists():
         raise InvalidInput("The artifact does not exist", where=str(model), remedy=GIVE_ARTIFACT)
     naming = PhotographNames.choose_file_names_or_hashes(own=names)
     selection = select_photographs(images)
+    _check_csv_file(csv_file, (*selection.paths, model))  # now, not after an hour of grading
     _check_extra_of_dicom_files(selection.paths)
     service = InferenceService.load(model, runtime=runtime)
     manifest = service.manifest
@@ -138,6 +134,18 @@ def grade(
     print_note_on_photograph_names(own=names)
     if failed or any(one.may_be_missed_photograph for one in selection.left_out):
         raise typer.Exit(1)
+
+
+def _check_csv_file(csv_file: Path | None, inputs: Sequence[Path]) -> None:
+    if csv_file is None:
+        return
+    if not csv_file.parent.is_dir():
+        raise InvalidInput(
+            "The folder of the CSV file does not exist",
+            where=str(csv_file.parent),
+            remedy="Make the folder, or give another file with --csv",
+        )
+    refuse_to_overwrite_inputs("--csv", csv_file, inputs)
 
 
 def _check_extra_of_dicom_files(paths: Sequence[Path]) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from drdeploy.cli.console import Column, Table, err, print_json, print_line
 from drdeploy.cli.container_engine import find_container_engine_and_print_name
-from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
+from drdeploy.cli.options import CsvOption, JsonOption, PlotOption, check_option_is_finite
 from drdeploy.errors import InvalidInput
 from drdeploy.files import escape_formula_in_csv_cell, write_file_atomically
 from drdeploy.units import MILLISECONDS_PER_S
@@ -74,6 +74,7 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
         float,
         typer.Option(
             min=0.0,
+            callback=check_option_is_finite,
             help="Add the time to pull the image at this bandwidth, in Mbit/s; 0 adds nothing.",
         ),
     ] = 0.0,
@@ -89,12 +90,26 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
     from drdeploy.grader.artifacts import extract_archive
     from drdeploy.grader.box import box_artifact
 
+    if len(set(images)) < len(images):
+        raise InvalidInput(
+            "A container image is named twice",
+            where=" ".join(images),
+            remedy="Name each image once; for more cold starts, use -n",
+        )
     engine = find_container_engine_and_print_name()
     with tempfile.TemporaryDirectory() as folder:
         models: dict[ModelFormat, Path] = {}
         for number, archive in enumerate(artifacts or [box_artifact("int8")]):
             into = Path(folder) / str(number)
-            models[extract_archive(archive, into).manifest.model_format] = into
+            model_format = extract_archive(archive, into).manifest.model_format
+            if model_format in models:
+                raise InvalidInput(
+                    f"Two artifacts have the format {model_format}, but each image loads only one",
+                    where=str(archive),
+                    remedy="Give one artifact of each format, and run the command once for each "
+                    "model",
+                )
+            models[model_format] = into
             into.chmod(0o755)  # the container runs as another user
         Path(folder).chmod(0o755)
         rows = _measure_cold_starts_of_images(
@@ -163,6 +178,13 @@ def _measure_cold_starts_of_images(
 
     photograph = paint_synthetic_photograph(1, width_px=224, height_px=224)
     folders = {image: _choose_model_folder_for_image(engine, image, models) for image in images}
+    unused = [name for name, folder in models.items() if folder not in folders.values()]
+    if unused:
+        raise InvalidInput(
+            f"None of the images loads models in the format {unused[0]}",
+            where="--artifact",
+            remedy="Omit the artifact of this format, or name an image that loads it",
+        )
     cpus = estimate_vcpu_from_memory(memory_mb)
     starts: dict[str, list[ColdStart]] = {image: [] for image in images}
     for turn in range(n):

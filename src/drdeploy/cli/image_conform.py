@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from drdeploy.cli.console import err, print_json, print_line
 from drdeploy.cli.container_engine import find_container_engine_and_print_name
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.options import JsonOption, check_option_is_finite
 from drdeploy.errors import DrdeployError, InvalidInput
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ def conform(  # noqa: PLR0917 - typer passes by name
         ),
     ] = "",
     memory_mb: Annotated[int, typer.Option(help="Memory of each container, in MB.", min=64)] = 2048,
-    cpus: Annotated[float, typer.Option(help="CPU limit of each container.", min=0.1)] = 1.0,
+    cpus: Annotated[
+        float,
+        typer.Option(help="CPU limit of each container.", min=0.1, callback=check_option_is_finite),
+    ] = 1.0,
     only: Annotated[
         list[str] | None, typer.Option(help="Check only this clause of the contract. Repeatable.")
     ] = None,

@@ -11,7 +11,7 @@ import typer
 
 from drdeploy.cli.console import print_facts, print_json, print_line
 from drdeploy.cli.end_event import make_end_event
-from drdeploy.cli.options import IsolationOption, JsonOption
+from drdeploy.cli.options import IsolationOption, JsonOption, check_option_is_finite
 
 if TYPE_CHECKING:
     from drdeploy.hosting.local import LocalService
@@ -59,6 +59,7 @@ def up(
         typer.Option(
             "--vcpu-per-gb",
             min=0.01,
+            callback=check_option_is_finite,
             help=(
                 "vCPUs for each GB of memory of a serverless endpoint. By default, as many as AWS "
                 "Lambda gives."

@@ -122,9 +122,18 @@ def _make_candidates(names: Sequence[str], specifications: Sequence[str]) -> lis
     found = [find_architecture(name) for name in dict.fromkeys(chosen)]
     common: WeightsSource = "random"
     own: dict[str, WeightsSource] = {}
+    said: dict[str, str] = {}
     for specification in specifications:
         name, _, source = specification.partition("=")
-        if source and name.lower() in ARCHITECTURES:
+        is_own = bool(source) and name.lower() in ARCHITECTURES
+        earlier = said.setdefault(name.lower() if is_own else "", specification)
+        if earlier != specification:
+            raise InvalidInput(
+                f"{earlier} and {specification} name weights for the same networks",
+                where="--weights",
+                remedy="Omit one of the two, or give ARCHITECTURE=WEIGHTS for each network",
+            )
+        if is_own:
             own[name.lower()] = parse_weights_source(source)
         else:
             common = parse_weights_source(specification)

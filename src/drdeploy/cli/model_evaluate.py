@@ -28,6 +28,7 @@ from drdeploy.cli.options import (
     RuntimeOption,
     SeedOption,
     parse_prevalence,
+    refuse_options_without_effect,
 )
 from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json_file
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
+    context: typer.Context,
     artifacts: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -162,6 +164,13 @@ def evaluate(
     from drdeploy.grader.evaluation.document import build_json_document
 
     _check_evaluation_options(artifacts, data, oof)
+    if oof is not None:
+        refuse_options_without_effect(
+            context,
+            ["split", "new_sessions", "runtime"],
+            why="with --oof, whose predictions are made already",
+            remedy="give photographs with --data instead of --oof",
+        )
     options = _make_evaluation_options(by, second_label, prevalence, seed)
     if out_dir is not None:
         from drdeploy.grader.evaluation.page import check_page_packages_installed

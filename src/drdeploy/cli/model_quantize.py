@@ -15,13 +15,21 @@ from drdeploy.cli.console import (
     print_note_on_photograph_names,
     print_notice,
 )
-from drdeploy.cli.options import ChangedArchiveOption, JsonOption, NamesOption, SeedOption
+from drdeploy.cli.options import (
+    ChangedArchiveOption,
+    JsonOption,
+    NamesOption,
+    SeedOption,
+    refuse_options_without_effect,
+    refuse_to_overwrite_inputs,
+)
 from drdeploy.files import write_json_file
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.units import MB
 
 
 def quantize(
+    context: typer.Context,
     artifact: Annotated[Path, typer.Argument(help="A model.tar.gz with an ONNX model in fp32.")],
     calibration: Annotated[
         Path,
@@ -94,7 +102,12 @@ def quantize(
     from drdeploy.grader.quantization.quantize import path_of_quantized_archive
     from drdeploy.grader.quantization.quantize import quantize as quantize_model
 
+    if validation is None:
+        refuse_options_without_effect(
+            context, ["split"], why="without --validation", remedy="add --validation"
+        )
     target = archive or path_of_quantized_archive(artifact, precision)
+    refuse_to_overwrite_inputs("--out", target, [artifact])
     outcome = quantize_model(
         artifact,
         calibration,

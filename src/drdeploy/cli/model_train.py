@@ -26,6 +26,7 @@ from drdeploy.cli.options import (
     SeedOption,
     TrainingDataOption,
     parse_weights_source,
+    refuse_options_without_effect,
 )
 from drdeploy.files import write_json_file
 from drdeploy.photograph_names import PhotographNames
@@ -38,6 +39,7 @@ CACHE = Path("build/cache")
 
 
 def train(
+    context: typer.Context,
     architecture: ArchitectureArgument,
     data: TrainingDataOption,
     *,
@@ -50,7 +52,7 @@ def train(
     ] = "fine-tuned",
     recipe: Annotated[
         Path | None,
-        typer.Option(help="A TOML file with a recipe of your own, which replaces --preset."),
+        typer.Option(help="Instead of --preset: a TOML file with a recipe of your own."),
     ] = None,
     weights: Annotated[
         str, typer.Option(help="Weights to start from: random, imagenet, or a file.")
@@ -94,6 +96,10 @@ def train(
     from drdeploy.grader.training.train import TrainingPlan
     from drdeploy.grader.training.train import train_grader as run
 
+    if recipe is not None:
+        refuse_options_without_effect(
+            context, ["preset"], why="with --recipe, a recipe of your own", remedy="omit --recipe"
+        )
     chosen = read_recipe_or_preset(preset, recipe)
     if epochs is not None:
         chosen = msgspec.structs.replace(chosen, epochs=epochs)

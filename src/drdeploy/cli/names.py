@@ -11,7 +11,12 @@ import typer
 
 from drdeploy.cli.console import Column, Table, err, print_json, print_note
 from drdeploy.cli.grade import select_photographs
-from drdeploy.cli.options import EndpointUrlOption, JsonOption, choose_s3_url
+from drdeploy.cli.options import (
+    EndpointUrlOption,
+    JsonOption,
+    choose_s3_url,
+    refuse_options_without_effect,
+)
 from drdeploy.clinic.archive_grading.sources import (
     is_address_or_manifest,
     open_photograph_source,
@@ -34,6 +39,7 @@ READS = 10
 
 
 def names(
+    context: typer.Context,
     photographs: Annotated[
         list[str],
         typer.Argument(
@@ -67,6 +73,13 @@ def names(
             "machine",
             where=str(local[0]),
             remedy="Leave --by-address out, or give s3:// prefixes and manifests",
+        )
+    if len(local) == len(photographs):
+        refuse_options_without_effect(
+            context,
+            ["endpoint_url"],
+            why="on photographs of this machine",
+            remedy="give s3:// prefixes and manifests",
         )
     found, notes = _name_local_photographs(local, naming) if local else ([], [])
     in_s3 = [one for one in photographs if is_address_or_manifest(one)]

@@ -15,7 +15,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.runtimes.runtime import RuntimeName
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from drdeploy.grader.networks.weights import WeightsSource
 
@@ -342,19 +342,20 @@ PostOption = Annotated[
 ]
 
 
-def check_quiet_seconds_are_finite(quiet_s: float) -> float:
-    """Check that the value of ``--quiet-s`` is finite, and return it.
+def check_option_is_finite(option: typer.CallbackParam, value: float) -> float:
+    """Check that the number of an option is finite, and return it.
 
     Raises:
-        InvalidInput: The number is not finite, so no study would ever be graded.
+        InvalidInput: The number is infinite or not a number, for example ``--quiet-s inf``, with
+            which no study would ever be graded.
     """
-    if not math.isfinite(quiet_s):
+    if not math.isfinite(value):
         raise InvalidInput(
-            "The number of seconds is not a finite number",
-            where="--quiet-s",
-            remedy="Give a number like 30",
+            "The value is not a finite number",
+            where=option.opts[0],
+            remedy="Give a finite number",
         )
-    return quiet_s
+    return value
 
 
 QuietOption = Annotated[
@@ -362,7 +363,7 @@ QuietOption = Annotated[
     typer.Option(
         "--quiet-s",
         min=0.0,
-        callback=check_quiet_seconds_are_finite,
+        callback=check_option_is_finite,
         help="Seconds without a new photograph after which a study is graded.",
     ),
 ]
@@ -410,6 +411,22 @@ def refuse_options_without_effect(
         raise InvalidInput(
             f"{' and '.join(given)} would have no effect {why}",
             remedy=f"Omit {' and '.join(given)}, or {remedy}",
+        )
+
+
+def refuse_to_overwrite_inputs(option: str, output: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise an error if the file that an option names is a file that the command reads.
+
+    Args:
+        option: The option that names the file to write.
+        output: The file to write.
+        inputs: The files that the command reads. None stands for a file that was not given.
+    """
+    if output.resolve() in {path.resolve() for path in inputs if path is not None}:
+        raise InvalidInput(
+            f"{option} would overwrite a file that the command reads",
+            where=str(output),
+            remedy=f"Give another file with {option}",
         )
 
 

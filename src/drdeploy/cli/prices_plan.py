@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drdeploy.cli.console import Column, Table, print_json, print_line, print_note
-from drdeploy.cli.options import JsonOption, PricesOption
+from drdeploy.cli.options import JsonOption, PricesOption, check_option_is_finite
 from drdeploy.units import KB, MILLION
 
 if TYPE_CHECKING:
@@ -44,11 +44,19 @@ def plan(
     ] = None,
     request_s: Annotated[
         float,
-        typer.Option(min=0.0, help="Seconds that a container works on one request."),
+        typer.Option(
+            min=0.0,
+            callback=check_option_is_finite,
+            help="Seconds that a container works on one request.",
+        ),
     ] = 1.0,
     request_kb: Annotated[
         float,
-        typer.Option(min=0.0, help="Size of one photograph and its answer, in kB."),
+        typer.Option(
+            min=0.0,
+            callback=check_option_is_finite,
+            help="Size of one photograph and its answer, in kB.",
+        ),
     ] = 310.0,
     as_json: JsonOption = False,
 ) -> None:

@@ -25,6 +25,7 @@ from drdeploy.cli.options import (
     ShapeOption,
     list_given_options,
     refuse_options_without_effect,
+    refuse_to_overwrite_inputs,
 )
 from drdeploy.errors import InvalidInput
 from drdeploy.files import write_file_atomically, write_json_file
@@ -257,6 +258,16 @@ def recommend(
     from drdeploy.study.recommendation.decision import convert_decision_to_json as decision_as_json
     from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements
 
+    for option, output in (("--page", page), ("--tfvars", tfvars)):
+        if output is not None:
+            read = (results, *results.glob("*.csv"), trace, capacity, prices, add_prices)
+            refuse_to_overwrite_inputs(option, output, read)
+    if page is not None and tfvars is not None and page.resolve() == tfvars.resolve():
+        raise InvalidInput(
+            "--page and --tfvars name the same file",
+            where=str(page),
+            remedy="Give another file with one of the two options",
+        )
     may_wait_s = None if may_wait_hours is None else may_wait_hours * SECONDS_PER_HOUR
     traffic = _make_traffic_from_options(
         {"--requests": requests_per_month, "--trace": trace, "--archive": archive},

@@ -21,6 +21,7 @@ from drdeploy.cli.options import (
     PricesOption,
     ResultsArgument,
     ShapeOption,
+    refuse_to_overwrite_inputs,
 )
 from drdeploy.errors import AnalysisError
 
@@ -86,6 +87,9 @@ def report(
     folder = results if results.is_dir() else results.parent
     if not results.exists():
         folder = Path("results") / results.name
+    if page is not None:
+        read = (results, *results.glob("*.csv"), folder / "environment.json", prices)
+        refuse_to_overwrite_inputs("--out", page, read)
     with err.status("Reading the measurements, simulating the traffic"):
         measurements = load_results_or_published_study(results)
         if not as_measured:

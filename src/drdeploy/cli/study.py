@@ -183,6 +183,13 @@ def run(
             why="where Terraform creates nothing",
             remedy="add --target",
         )
+    if not aws:
+        refuse_options_without_effect(
+            context,
+            ["max_cost_usd"],
+            why="where nothing runs on AWS",
+            remedy="add --target aws",
+        )
     sheet = PriceSheet.load(prices)
     if aws and (cost_usd := chosen.worst_case_cost_usd(sheet)) > max_cost_usd:
         # Rounded up, so that the cost that the message names is enough.

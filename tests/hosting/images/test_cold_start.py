@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import pytest
+from tiny_models import saved_model_artifact
 from typer.testing import CliRunner
 
+from drdeploy.cli import image_cold_start
 from drdeploy.cli.app import build_app
-from drdeploy.errors import EngineError
+from drdeploy.errors import EngineError, InvalidInput
 from drdeploy.grader.artifacts import extract_archive
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
@@ -47,6 +50,33 @@ def test_import_times_are_summed_by_package():
     first, second = sum_import_times_by_package(lines)
     assert (first.package, first.modules, first.self_s) == ("drdeploy", 1, 0.0004)
     assert (second.package, second.modules, second.self_s) == ("numpy", 2, 0.00015)
+
+
+def cold_start_refusal(monkeypatch, *words):
+    """What `image cold-start` says before it needs more of an engine than an image's variables."""
+    lean = SimpleNamespace(image_config=lambda image: {"Config": {"Env": None}})
+    monkeypatch.setattr(image_cold_start, "find_container_engine_and_print_name", lambda: lean)
+    result = CliRunner().invoke(build_app(), ["image", "cold-start", *map(str, words)])
+    assert isinstance(result.exception, InvalidInput), result.output
+    return str(result.exception)
+
+
+def test_an_artifact_does_not_replace_another_in_silence(monkeypatch):
+    words = ("drdeploy:lean", "-a", box_artifact("int8"), "-a", box_artifact("fp32"))
+    assert "Two artifacts have the format onnx" in cold_start_refusal(monkeypatch, *words)
+
+
+def test_an_artifact_that_no_image_loads_is_refused(monkeypatch, tmp_path):
+    other = saved_model_artifact(tmp_path).with_name("model.tar.gz")
+    words = ("drdeploy:lean", "-a", box_artifact("int8"), "-a", other)
+    said = cold_start_refusal(monkeypatch, *words)
+    assert "None of the images loads models in the format saved_model" in said
+
+
+def test_an_image_is_named_once(monkeypatch):
+    """Named twice, it had twice as many cold starts as -n says, in two equal rows."""
+    said = cold_start_refusal(monkeypatch, "drdeploy:lean", "drdeploy:lean")
+    assert "named twice" in said
 
 
 @pytest.mark.engine

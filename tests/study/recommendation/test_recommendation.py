@@ -437,7 +437,18 @@ def test_impossible_requirements_are_refused(wrong):
         Requirements(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"idle_s": 0.0}, {"headroom": 1.0}, {"requests_at_once": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"idle_s": 0.0},
+        {"headroom": 1.0},
+        {"requests_at_once": 0},
+        {"photographs_per_patient": 0},
+        {"request_bytes": -1.0},
+        {"image_gb": -1000.0},
+        {"artifact_gb": float("nan")},
+    ],
+)
 def test_impossible_assumptions_are_refused(wrong):
     with pytest.raises(InvalidInput):
         Assumptions(**wrong)

@@ -81,6 +81,12 @@ def trace(tmp_path):
     return write
 
 
+def test_counts_beside_moments_are_not_ignored(trace):
+    text = "arrived_at,count\n2025-03-03T09:00:10,40\n2025-03-03T09:05:00,50\n"
+    with pytest.raises(InvalidInput, match="the counts would have no effect"):
+        read_arrivals_from_trace(trace(text))
+
+
 def test_moments_out_of_order_are_sorted_and_noted(trace):
     arrivals = read_arrivals_from_trace(
         trace("arrived_at\n2025-03-03T09:00:10\n2025-03-03T09:00:00\n2025-03-03T10:00:00\n")

@@ -161,6 +161,15 @@ def test_an_artifact_in_another_format_than_the_image_takes_is_refused(tmp_path)
         find_or_build_artifacts(plan, seed=3)
 
 
+def test_an_artifact_in_another_precision_than_the_trial_says_is_refused(tmp_path):
+    """Both trials would measure one model, and the ids of one of them would be wrong."""
+    write(tmp_path / "own.tar.gz", precision="int8")
+    plan = trials(tmp_path, 'artifact = "own.tar.gz"')
+    with pytest.raises(StudyError, match=r'fp32, but .* int8\. Write precisions = \["int8"\]'):
+        check_named_artifacts(plan)
+    check_named_artifacts(trials(tmp_path, 'artifact = "own.tar.gz"', precision="int8"))
+
+
 def test_an_artifact_that_is_not_there_is_named(tmp_path):
     plan = trials(tmp_path, 'artifact = "own.tar.gz"')
     with pytest.raises(StudyError, match=r"own\.tar\.gz"):

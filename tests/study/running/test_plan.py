@@ -227,6 +227,25 @@ def test_one_mistake_is_said_once(tmp_path):
     assert refusal.value.what.count(";") == 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        (
+            {'architecture = "MobileNet"': 'artifact = "cats.tar.gz"\nweights = "random"'},
+            "'weights' would have no effect with 'artifact'",
+        ),
+        ({"[images.lean]": '[models.vgg19]\narchitecture = "VGG19"\n[images.lean]'},
+            "no trial uses the model 'vgg19'"),
+        ({"[[trials]]": '[images.big]\ntag = "b"\nprofile = "lean"\n[[trials]]'},
+            "no trial uses the image 'big'"),
+    ],
+    ids=["weights", "model", "image"],
+)  # fmt: skip
+def test_a_field_that_would_have_no_effect_is_refused(tmp_path, changes, what):
+    with pytest.raises(StudyError, match=what):
+        Study.load(small(tmp_path, **changes))
+
+
 def test_an_artifact_is_found_beside_the_study(tmp_path):
     path = small(tmp_path, **{'architecture = "MobileNet"': 'artifact = "cats.tar.gz"'})
     assert Study.load(path).models["mobilenet"].artifact == tmp_path / "cats.tar.gz"

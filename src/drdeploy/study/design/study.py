@@ -67,6 +67,11 @@ class ModelSpec(_Table):
     def _require_architecture_or_artifact(self) -> Self:
         if (self.architecture is None) == (self.artifact is None):
             raise ValueError("give either 'architecture' or 'artifact'")
+        if self.artifact is not None and "weights" in self.model_fields_set:
+            raise ValueError(
+                "'weights' would have no effect with 'artifact', which has weights of its own; "
+                "remove 'weights'"
+            )
         return self
 
 
@@ -143,6 +148,16 @@ class Study(_Table):
         for block in self.trials:
             _require_defined_names("model", block.models, self.models)
             _require_defined_names("image", block.images, self.images)
+        for kind, used, defined in (
+            ("model", {name for block in self.trials for name in block.models}, self.models),
+            ("image", {name for block in self.trials for name in block.images}, self.images),
+        ):
+            unused = [name for name in defined if name not in used]
+            if unused:
+                raise ValueError(
+                    f"no trial uses the {kind} {unused[0]!r}; add it to a block of trials, or "
+                    "remove it"
+                )
         return self
 
     @classmethod

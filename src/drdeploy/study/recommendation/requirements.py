@@ -177,7 +177,21 @@ class Assumptions:
                 where="--headroom",
                 remedy="Give a number like 0.3",
             )
-        for name in ("max_concurrency", "fewest_instances", "requests_at_once"):
+        for option, size, unit in (
+            ("--request-kb", self.request_bytes, "kB"),
+            ("--image-gb", self.image_gb, "GB"),
+            ("--artifact-gb", self.artifact_gb, "GB"),
+        ):
+            if not 0 <= size < float("inf"):
+                raise InvalidInput(
+                    "A size must be 0 or more, and finite",
+                    where=option,
+                    remedy=f"Give the size in {unit}",
+                )
+        for name in (
+            *("max_concurrency", "fewest_instances", "requests_at_once"),
+            "photographs_per_patient",
+        ):
             if getattr(self, name) < 1:
                 raise InvalidInput(
                     f"The value must be at least 1, not {getattr(self, name)}",

@@ -76,6 +76,14 @@ def _make_arrivals_from_rows(path: Path, rows: Iterator[list[str]], seed: int) -
     """
     columns = next(rows, [])
     if MOMENT in columns:
+        if COUNT in columns:
+            raise InvalidInput(
+                f"The trace has the columns '{MOMENT}' and '{COUNT}', but each row of "
+                f"'{MOMENT}' is one arrival, so the counts would have no effect",
+                where=str(path),
+                remedy=f"If a row stands for several arrivals, rename '{MOMENT}' to '{MINUTE}'; "
+                f"otherwise remove '{COUNT}'",
+            )
         return _make_arrivals_from_times(path, *_read_times_of_rows(rows, columns, MOMENT, path))
     if {MINUTE, COUNT} <= set(columns):
         counts: list[int] = []

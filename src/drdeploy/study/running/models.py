@@ -96,7 +96,7 @@ def check_named_artifacts(trials: Iterable[Trial]) -> None:
 
     Raises:
         StudyError: A file is missing, or its model has a format that the trial's container image
-            does not load.
+            does not load, or another precision than the trial.
         ArtifactError: A file is not an artifact.
     """
     for trial in {artifact_key_of_trial(trial): trial for trial in trials}.values():
@@ -201,6 +201,14 @@ def _open_named_artifact(trial: Trial, path: Path) -> TrialArtifact:
             where=str(path),
             remedy="Set 'model_format' in the table of the image, or export the model in the "
             "format that the image loads",
+        )
+    if artifact.manifest.precision != trial.precision:
+        held = artifact.manifest.precision
+        raise StudyError(
+            f"The trial {trial.id} is to measure the precision {trial.precision}, but the artifact "
+            f"holds a model in {held}",
+            where=str(path),
+            remedy=f'Write precisions = ["{held}"] in the block of the trial',
         )
     return artifact
 
