@@ -36,6 +36,7 @@ from drdeploy.cli.options import (
     refuse_options_without_effect,
 )
 from drdeploy.errors import InvalidInput
+from drdeploy.files import explain_unusable_path
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.photograph_names import PhotographNames
 
@@ -158,7 +159,9 @@ def grade(
     _refuse_options_for_plan_or_run(context, on, plan=plan, fresh=fresh)
     if not out_file.parent.is_dir():
         raise InvalidInput(
-            "The folder of the table does not exist",
+            explain_unusable_path(
+                out_file.parent, "The folder of the table does not exist", wanted="folder"
+            ),
             where=str(out_file.parent),
             remedy="Make the folder, or give another file with --out",
         )

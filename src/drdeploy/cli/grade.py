@@ -38,6 +38,7 @@ from drdeploy.clinic.graded_rows import (
     write_rows_as_csv,
 )
 from drdeploy.errors import InvalidInput
+from drdeploy.files import explain_unusable_path
 from drdeploy.grader.fundus.familiarity import SENTENCE as UNLIKE_TRAINING
 from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
@@ -86,7 +87,9 @@ def grade(
 
     if csv_file is not None and not csv_file.parent.is_dir():  # now, not after an hour of grading
         raise InvalidInput(
-            "The folder of the CSV file does not exist",
+            explain_unusable_path(
+                csv_file.parent, "The folder of the CSV file does not exist", wanted="folder"
+            ),
             where=str(csv_file.parent),
             remedy="Make the folder, or give another file with --csv",
         )

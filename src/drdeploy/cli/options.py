@@ -39,6 +39,7 @@ ChangedArchiveOption = Annotated[
     Path | None,
     typer.Option(
         "--out",
+        dir_okay=False,
         help="The archive to write; by default, beside the artifact, or in the current folder for "
         "the packaged grader.",
     ),

@@ -48,7 +48,12 @@ def show(
 def update(
     region: PriceRegionOption = "us-east-1",
     sheet: Annotated[
-        Path, typer.Option("--out", help="The price sheet to write; an existing file is replaced.")
+        Path,
+        typer.Option(
+            "--out",
+            dir_okay=False,
+            help="The price sheet to write; an existing file is replaced.",
+        ),
     ] = Path("prices.toml"),
     origin: Annotated[
         Literal["offer-files", "api"],

@@ -52,7 +52,10 @@ OnlyOption = Annotated[
     ),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder for the results; by default, results/STUDY.")
+    Path | None,
+    typer.Option(
+        "--out", file_okay=False, help="Folder for the results; by default, results/STUDY."
+    ),
 ]
 
 
