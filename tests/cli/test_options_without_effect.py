@@ -22,6 +22,8 @@ def refusal(*words):
         (("study", "run", "quick", "--target", "aws", "--isolation", "process"), "--isolation"),
         (("study", "run", "quick", "--kms-key", "arn:aws:kms:us-east-1:1:key/k"), "--kms-key"),
         (("study", "run", "quick", "--keep"), "--keep"),
+        (("study", "run", "quick", "--target", "local", "--accept-unknown-prices"),
+            "--accept-unknown-prices"),
         (("study", "run", "quick", "--prices", "prices.toml"), "--prices"),
         (("archive", "grade", "x", "--out", "y", "--instance-type", "ml.m5.large"),
             "--instance-type"),
