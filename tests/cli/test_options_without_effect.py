@@ -20,6 +20,8 @@ def refusal(*words):
         (("study", "run", "quick", "--endpoint-url", "http://127.0.0.1:1", "--isolation",
             "process"), "--isolation"),
         (("study", "run", "quick", "--target", "aws", "--isolation", "process"), "--isolation"),
+        (("study", "run", "quick", "--target", "aws", "--endpoint-url", "http://127.0.0.1:1"),
+            "--endpoint-url"),
         (("study", "run", "quick", "--kms-key", "arn:aws:kms:us-east-1:1:key/k"), "--kms-key"),
         (("study", "run", "quick", "--keep"), "--keep"),
         (("study", "run", "quick", "--target", "local", "--accept-unknown-prices"),

@@ -32,7 +32,6 @@ from drdeploy.cli.options import (
     NamesOption,
     PricesOption,
     RuntimeOption,
-    choose_s3_url,
     refuse_options_without_effect,
 )
 from drdeploy.errors import InvalidInput
@@ -152,6 +151,7 @@ def grade(
     from drdeploy.hosting.sagemaker import (
         DEFAULT_REGION,
         PriceSheet,
+        find_endpoint_url,
         is_loopback_url,
         make_boto3_client,
     )
@@ -169,7 +169,7 @@ def grade(
         image, instance_count, concurrency, bucket, role, yes, accept_unknown_prices
     )
     _refuse_options_without_effect(on, options, cluster, runtime)
-    s3_url = choose_s3_url(endpoint_url)
+    s3_url = find_endpoint_url("s3", endpoint_url)
     archive = open_photograph_source(source, lambda: make_boto3_client("s3", s3_url))
     is_folder = isinstance(archive, FolderSource)
     naming = PhotographNames.choose_file_names_or_hashes(own=names)

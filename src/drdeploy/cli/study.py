@@ -183,6 +183,10 @@ def run(
             why="with --target aws" if aws else "on a local service that runs already",
             remedy="let the study start a local service",
         )
+    if aws:
+        refuse_options_without_effect(
+            context, ["endpoint_url"], why="with --target aws", remedy="give --target local"
+        )
     if target is None:
         refuse_options_without_effect(
             context,
