@@ -14,7 +14,7 @@ import stat
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
 from drdeploy.units import MIB
 
@@ -220,6 +220,20 @@ def open_regular_file(path: Path) -> BinaryIO:
     kind = kinds.get(stat.S_IFMT(mode), "device")
     what = f"A {kind} cannot be read as a file: save its content to a file first"
     raise OSError(errno.EINVAL, what, str(path))
+
+
+def explain_unusable_path(path: Path, missing: str, *, wanted: Literal["file", "folder"]) -> str:
+    """Return why a path leads to no file or folder: nothing is there, or something else is.
+
+    Args:
+        path: The path.
+        missing: The sentence to return if nothing is there.
+        wanted: What should be there.
+    """
+    if not path.exists():
+        return missing
+    found = "a folder" if path.is_dir() else "a file" if path.is_file() else "something else"
+    return f"The path leads to {found}, not to a {wanted}"
 
 
 def read_bytes_up_to_limit(path: Path, most_bytes: int) -> bytes:

@@ -32,11 +32,11 @@ from drdeploy.cli.options import (
     NamesOption,
     PricesOption,
     RuntimeOption,
-    choose_s3_url,
     refuse_options_without_effect,
     refuse_to_overwrite_inputs,
 )
 from drdeploy.errors import InvalidInput
+from drdeploy.files import explain_unusable_path
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.photograph_names import PhotographNames
 
@@ -152,6 +152,7 @@ def grade(
     from drdeploy.hosting.sagemaker import (
         DEFAULT_REGION,
         PriceSheet,
+        find_endpoint_url,
         is_loopback_url,
         make_boto3_client,
     )
@@ -159,7 +160,9 @@ def grade(
     _refuse_options_for_plan_or_run(context, on, plan=plan, fresh=fresh)
     if not out_file.parent.is_dir():
         raise InvalidInput(
-            "The folder of the table does not exist",
+            explain_unusable_path(
+                out_file.parent, "The folder of the table does not exist", wanted="folder"
+            ),
             where=str(out_file.parent),
             remedy="Make the folder, or give another file with --out",
         )
@@ -168,7 +171,7 @@ def grade(
         image, instance_count, concurrency, bucket, role, yes, accept_unknown_prices
     )
     _refuse_options_without_effect(on, options, cluster, runtime)
-    s3_url = choose_s3_url(endpoint_url)
+    s3_url = find_endpoint_url("s3", endpoint_url)
     archive = open_photograph_source(source, lambda: make_boto3_client("s3", s3_url))
     is_folder = isinstance(archive, FolderSource)
     if is_folder and on == "ray":

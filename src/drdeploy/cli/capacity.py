@@ -13,7 +13,6 @@ import typer
 
 from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
 from drdeploy.cli.options import (
-    ArtifactOption,
     EndpointUrlOption,
     IsolationOption,
     JsonOption,
@@ -83,7 +82,16 @@ def capacity(
             min=0.01, help="Stop after this many minutes, and report what is known by then."
         ),
     ] = 15.0,
-    artifact: ArtifactOption = None,
+    artifact: Annotated[
+        Path | None,
+        typer.Option(
+            "--artifact",
+            "-a",
+            exists=True,
+            dir_okay=False,
+            help="With an image: a model.tar.gz; the packaged grader by default.",
+        ),
+    ] = None,
     instance_type: Annotated[
         str | None,
         typer.Option(help="With an image: the instance type; by default, ml.m5.large."),

@@ -24,7 +24,7 @@ from drdeploy.files import DISK_ERRORS, encode_json_document
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from drdeploy.grader.artifacts import ModelManifest
 
@@ -40,6 +40,12 @@ NARROWEST = 12
 UNUSED_NAMED = 5
 GAP = "  "
 DISK_REMEDY = " Free space on the disk or repair the disk, then run the same command again."
+PATH_REMEDIES: Mapping[type[OSError], str] = {
+    FileExistsError: " Give another path, or move the file elsewhere.",
+    IsADirectoryError: " Give a file instead of the folder.",
+    NotADirectoryError: " Give another path: a part of this path is a file, not a folder.",
+}
+"""What to do about a path at which something else is, by the class of Python's error."""
 
 
 def print_json(value: Any) -> None:
@@ -274,7 +280,7 @@ def print_errors_and_exit() -> Iterator[None]:
         if not error.filename and error.errno not in DISK_ERRORS:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        remedy = DISK_REMEDY if error.errno in DISK_ERRORS else ""
+        remedy = DISK_REMEDY if error.errno in DISK_ERRORS else PATH_REMEDIES.get(type(error), "")
         _print_error(
             type(error).__name__, escape_control_characters(f"{place}{error.strerror}.{remedy}")
         )

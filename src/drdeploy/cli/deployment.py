@@ -85,8 +85,10 @@ def make_account_from_options(
         InvalidInput: The options do not say where to deploy, or contradict each other.
     """
     from drdeploy.hosting.deployment.account import AwsAccount
+    from drdeploy.hosting.sagemaker import find_hosting_url
 
-    if target is None and endpoint_url is None:
+    local_url = find_hosting_url(endpoint_url)
+    if target is None and local_url is None:
         raise InvalidInput(
             "No deployment target is given",
             where="--target",
@@ -101,7 +103,7 @@ def make_account_from_options(
                 "--target local",
             )
         return AwsAccount(region=region)
-    return AwsAccount(endpoint_url or LOCAL_URL, region)
+    return AwsAccount(local_url or LOCAL_URL, region)
 
 
 def find_engine_for_account(account: AwsAccount) -> ContainerEngine | None:

@@ -31,10 +31,14 @@ def list_endpoints(
     endpoint_url: EndpointUrlOption = None, region: RegionOption = None, as_json: JsonOption = False
 ) -> None:
     """List endpoints, newest first."""
-    from drdeploy.hosting.sagemaker import make_hosting_clients, translate_aws_errors
+    from drdeploy.hosting.sagemaker import (
+        find_hosting_url,
+        make_hosting_clients,
+        translate_aws_errors,
+    )
 
     sagemaker = make_hosting_clients(endpoint_url, region=region).sagemaker
-    with translate_aws_errors("list the endpoints", endpoint_url or "AWS"):
+    with translate_aws_errors("list the endpoints", find_hosting_url(endpoint_url) or "AWS"):
         pages = list(sagemaker.get_paginator("list_endpoints").paginate())
     endpoints = [
         {
@@ -162,11 +166,11 @@ def delete(
     """
     from drdeploy.errors import EndpointError
     from drdeploy.hosting.deployment.workspace import TerraformWorkspace
-    from drdeploy.hosting.sagemaker import Hosting
+    from drdeploy.hosting.sagemaker import Hosting, find_hosting_url
 
     workspace = TerraformWorkspace.for_single_endpoint(name)
     if workspace.has_deployment_record and workspace.read_record().matches_target(
-        endpoint_url, region
+        find_hosting_url(endpoint_url), region
     ):
         report = endpoint_deploy.delete_deployment(workspace, others=delete_captured)
         endpoint_deploy.print_teardown_report(report)

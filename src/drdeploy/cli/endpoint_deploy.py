@@ -53,7 +53,12 @@ def deploy(
     *,
     artifact: Annotated[
         Path | None,
-        typer.Option("--artifact", "-a", help="A model.tar.gz; the packaged grader by default."),
+        typer.Option(
+            "--artifact",
+            "-a",
+            dir_okay=False,
+            help="A model.tar.gz; the packaged grader by default.",
+        ),
     ] = None,
     image: Annotated[
         str,

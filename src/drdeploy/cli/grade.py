@@ -39,6 +39,7 @@ from drdeploy.clinic.graded_rows import (
     write_rows_as_csv,
 )
 from drdeploy.errors import InvalidInput
+from drdeploy.files import explain_unusable_path
 from drdeploy.grader.fundus.familiarity import SENTENCE as UNLIKE_TRAINING
 from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
@@ -141,7 +142,9 @@ def _check_csv_file(csv_file: Path | None, inputs: Sequence[Path]) -> None:
         return
     if not csv_file.parent.is_dir():
         raise InvalidInput(
-            "The folder of the CSV file does not exist",
+            explain_unusable_path(
+                csv_file.parent, "The folder of the CSV file does not exist", wanted="folder"
+            ),
             where=str(csv_file.parent),
             remedy="Make the folder, or give another file with --csv",
         )

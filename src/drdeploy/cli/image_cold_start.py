@@ -56,6 +56,7 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
         typer.Option(
             "--artifact",
             "-a",
+            dir_okay=False,
             help=(
                 "A model.tar.gz; by default, the packaged grader in int8, which `lean` and "
                 "`minimal` load. Repeat the option if the images load models of different formats."

@@ -36,7 +36,10 @@ def conform(  # noqa: PLR0917 - typer passes by name
         str, typer.Argument(help="Name and tag of a container image in the container engine.")
     ],
     artifact: Annotated[
-        Path, typer.Option("--artifact", "-a", help="A model.tar.gz that the image can load.")
+        Path,
+        typer.Option(
+            "--artifact", "-a", dir_okay=False, help="A model.tar.gz that the image can load."
+        ),
     ],
     photograph: Annotated[
         Path | None,

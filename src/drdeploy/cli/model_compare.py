@@ -64,6 +64,7 @@ def compare(
         Path,
         typer.Option(
             "--out",
+            file_okay=False,
             help=(
                 "Folder for the results; a network with results in the folder is not trained again."
             ),

@@ -148,6 +148,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--out",
+            file_okay=False,
             help="Folder for the predictions, and for the evaluation as HTML and as JSON.",
         ),
     ] = None,

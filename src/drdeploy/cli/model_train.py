@@ -76,7 +76,9 @@ def train(
     out_dir: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Folder for the results; by default, build/training/ARCHITECTURE."
+            "--out",
+            file_okay=False,
+            help="Folder for the results; by default, build/training/ARCHITECTURE.",
         ),
     ] = None,
     names: NamesOption = False,

@@ -14,7 +14,6 @@ from drdeploy.cli.grade import select_photographs
 from drdeploy.cli.options import (
     EndpointUrlOption,
     JsonOption,
-    choose_s3_url,
     refuse_options_without_effect,
 )
 from drdeploy.clinic.archive_grading.sources import (
@@ -84,7 +83,9 @@ def names(
     found, notes = _name_local_photographs(local, naming) if local else ([], [])
     in_s3 = [one for one in photographs if is_address_or_manifest(one)]
     if in_s3:
-        s3 = _PhotographsInS3(naming, choose_s3_url(endpoint_url), by_address)
+        from drdeploy.hosting.sagemaker import find_endpoint_url
+
+        s3 = _PhotographsInS3(naming, find_endpoint_url("s3", endpoint_url), by_address)
         for one in in_s3:
             with err.status("Reading the photographs"):
                 more, more_notes = s3.name_photographs(one)

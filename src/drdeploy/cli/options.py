@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -39,6 +38,7 @@ ChangedArchiveOption = Annotated[
     Path | None,
     typer.Option(
         "--out",
+        dir_okay=False,
         help="The archive to write; by default, beside the artifact, or in the current folder for "
         "the packaged grader.",
     ),
@@ -141,19 +141,10 @@ EndpointUrlOption = Annotated[
     typer.Option(
         "--endpoint-url",
         envvar="DRDEPLOY_ENDPOINT_URL",
-        help=("Address of the local service, for example http://127.0.0.1:8765; by default, AWS."),
+        help="Address of the local service, for example http://127.0.0.1:8765. By default, the "
+        "address in AWS_ENDPOINT_URL if it is on this machine, otherwise AWS.",
     ),
 ]
-
-
-def choose_s3_url(endpoint_url: str | None) -> str | None:
-    """Return the address of the S3 server from the option or, without it, from AWS's variables.
-
-    The result is None if neither gives an address. The packages of AWS read the variables too, but
-    do not tell whether the server is local.
-    """
-    by_variable = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return endpoint_url or by_variable
 
 
 RegionOption = Annotated[

@@ -48,7 +48,12 @@ def show(
 def update(
     region: PriceRegionOption = "us-east-1",
     sheet: Annotated[
-        Path, typer.Option("--out", help="The price sheet to write; an existing file is replaced.")
+        Path,
+        typer.Option(
+            "--out",
+            dir_okay=False,
+            help="The price sheet to write; an existing file is replaced.",
+        ),
     ] = Path("prices.toml"),
     origin: Annotated[
         Literal["offer-files", "api"],
@@ -73,10 +78,8 @@ def update(
         )
     with err.status("Reading the price list"):
         if origin == "api":
-            import boto3
-
             source = price_list_api.SOURCE
-            client = boto3.client("pricing", region_name=price_list_api.API_REGION)
+            client = price_list_api.make_price_list_client()
             products = price_list_api.fetch_price_list_products(client, region)
         else:
             source = price_offer_files.SOURCE

@@ -13,6 +13,7 @@ import typer
 
 from drdeploy.cli.console import Column, Table, print_json, print_line, print_note
 from drdeploy.cli.options import JsonOption, PricesOption, check_option_is_finite
+from drdeploy.errors import InvalidInput
 from drdeploy.units import KB, MILLION
 
 if TYPE_CHECKING:
@@ -85,7 +86,16 @@ def _read_plan(path: Path) -> PlanDocument:
 
     if str(path) == "-":
         return read_plan_document(sys.stdin.buffer, "standard input")
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as err:
+        raise InvalidInput(
+            f"The plan cannot be read: {err.strerror}",
+            where=str(path),
+            remedy="Give a file with the output of `terraform show -json PLAN`, or - for standard "
+            "input",
+        ) from err
+    with file:
         return read_plan_document(file, str(path))
 
 

@@ -41,6 +41,7 @@ def report(
         Path | None,
         typer.Option(
             "--out",
+            dir_okay=False,
             help=(
                 "The page to write; by default, RESULTS/report.html, and "
                 "results/thesis-2023/report.html for the 2023 study."

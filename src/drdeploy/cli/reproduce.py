@@ -27,6 +27,7 @@ def reproduce(
         Path | None,
         typer.Argument(
             metavar="DIR",
+            file_okay=False,
             help=(
                 "A folder with the study's CSV files and published.csv; by default, the "
                 "packaged files."
@@ -38,6 +39,7 @@ def reproduce(
         typer.Option(
             "--out",
             metavar="FOLDER",
+            file_okay=False,
             help=(
                 "Folder for the page, its pictures and tables, and the rows. By default, "
                 "results/reproduction; with --json, no folder."

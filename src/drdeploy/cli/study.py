@@ -14,6 +14,7 @@ from drdeploy.cli.console import (
     err,
     print_json,
     print_line,
+    print_note,
     print_note_on_photograph_names,
 )
 from drdeploy.cli.deployment import (
@@ -21,6 +22,7 @@ from drdeploy.cli.deployment import (
     DeleteCapturedOption,
     KmsKeyOption,
     TerminalApprover,
+    UnknownPricesOption,
     YesOption,
 )
 from drdeploy.cli.interruption import exit_cleanly_on_interruption
@@ -37,6 +39,7 @@ from drdeploy.photograph_names import PhotographNames
 from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 
 if TYPE_CHECKING:
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.design.plan import Plan
 
 app = typer.Typer(no_args_is_help=True)
@@ -52,7 +55,10 @@ OnlyOption = Annotated[
     ),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder for the results; by default, results/STUDY.")
+    Path | None,
+    typer.Option(
+        "--out", file_okay=False, help="Folder for the results; by default, results/STUDY."
+    ),
 ]
 
 
@@ -122,6 +128,7 @@ def run(
         ),
     ] = 0.0,
     prices: PricesOption = None,
+    accept_unknown_prices: UnknownPricesOption = False,
     batch_bucket: Annotated[
         str,
         typer.Option(
@@ -176,6 +183,10 @@ def run(
             why="with --target aws" if aws else "on a local service that runs already",
             remedy="let the study start a local service",
         )
+    if aws:
+        refuse_options_without_effect(
+            context, ["endpoint_url"], why="with --target aws", remedy="give --target local"
+        )
     if target is None:
         refuse_options_without_effect(
             context,
@@ -186,22 +197,14 @@ def run(
     if not aws:
         refuse_options_without_effect(
             context,
-            ["max_cost_usd"],
+            ["accept_unknown_prices", "max_cost_usd"],
             why="where nothing runs on AWS",
             remedy="add --target aws",
         )
     sheet = PriceSheet.load(prices)
-    if aws and (cost_usd := chosen.worst_case_cost_usd(sheet)) > max_cost_usd:
-        # Rounded up, so that the cost that the message names is enough.
-        enough_usd = f"{math.ceil(cost_usd * 100) / 100:.2f}"
-        raise StudyError(
-            f"The study may cost up to {enough_usd} USD, but only {max_cost_usd:.2f} USD are "
-            "allowed",
-            where="--max-cost-usd",
-            remedy=(
-                f"Allow the cost with --max-cost-usd {enough_usd}, or choose fewer trials with "
-                "--only"
-            ),
+    if aws:
+        _refuse_study_above_cost_limit(
+            chosen, sheet, max_cost_usd, accept_unknown=accept_unknown_prices
         )
     if batch_bucket or batch_role:
         _refuse_place_of_jobs_without_effect(chosen, aws=aws)
@@ -212,6 +215,7 @@ def run(
         sheet,
         keep=keep,
         safeguards=Safeguards(kms_key, permissions_boundary),
+        accept_unknown_prices=accept_unknown_prices,
     )
     options = RunOptions(
         results=ResultsFolder(out_dir or _locate_default_results_folder(chosen)),
@@ -308,6 +312,37 @@ def status(
     table.print()
     finished = sum(measured == trial.scenario.n for trial, measured in counts)
     print_line(f"trials finished: {finished} of {len(counts)}")
+
+
+def _refuse_study_above_cost_limit(
+    plan: Plan, sheet: PriceSheet, limit_usd: float, *, accept_unknown: bool
+) -> None:
+    """Raise an error if a study may cost more than the limit, or if its cost is not known."""
+    try:
+        cost_usd = plan.worst_case_cost_usd(sheet)
+    except UnknownPrice as unknown:
+        if not accept_unknown:
+            raise UnknownPrice(
+                unknown.what,
+                where=unknown.where,
+                remedy=f"{unknown.remedy}; or continue with --accept-unknown-prices",
+            ) from unknown
+        cost_usd, trials = plan.worst_case_known_cost_usd(sheet)
+        print_note(
+            f"--max-cost-usd does not limit the cost of {format_count(len(trials), 'trial')}, "
+            f"because a price is not known: {', '.join(trials)}"
+        )
+    if cost_usd > limit_usd:
+        # Rounded up, so that the cost that the message names is enough.
+        enough_usd = f"{math.ceil(cost_usd * 100) / 100:.2f}"
+        raise StudyError(
+            f"The study may cost up to {enough_usd} USD, but only {limit_usd:.2f} USD are allowed",
+            where="--max-cost-usd",
+            remedy=(
+                f"Allow the cost with --max-cost-usd {enough_usd}, or choose fewer trials with "
+                "--only"
+            ),
+        )
 
 
 def _refuse_place_of_jobs_without_effect(plan: Plan, *, aws: bool) -> None:

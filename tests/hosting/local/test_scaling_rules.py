@@ -237,8 +237,8 @@ def test_a_capacity_that_the_endpoint_refuses_does_not_override_the_activity_bef
         "",
         "Failed to set desired instance count to 3. Reason: No more instances.",
     ]
-    # Once the endpoint takes a capacity again, this activity overrides the one in progress, even
-    # though the failed one is between them.
+    # Once the endpoint takes a capacity again, the new activity overrides the one in progress,
+    # although the failed one is between them.
     variant.most = 9
     scaler.scale_due_targets(300.0)
     assert list_statuses(activities) == ["InProgress", "Failed", "Overridden"]

@@ -162,6 +162,24 @@ def test_a_sheet_of_ones_own_prices_what_the_packaged_sheet_does_not():
     assert "may cost up to" in str(refused)
 
 
+def test_trials_without_a_price_run_on_aws_only_if_this_is_accepted(tmp_path):
+    known, unknown = SERVERLESS, SERVERLESS.replace("}", ", provisioned_concurrency = 1}")
+    small(tmp_path, f"{known}, {unknown}")
+    words = ["study", "run", str(tmp_path / "small.toml"), "--target", "aws"]
+    refused = CliRunner().invoke(build_app(), words).exception
+    assert isinstance(refused, UnknownPrice)
+    assert refused.remedy.endswith("; or continue with --accept-unknown-prices")
+
+    accepted = CliRunner().invoke(build_app(), [*words, "--accept-unknown-prices"])
+    plan = plan_of(small(tmp_path, f"{known}, {unknown}"))
+    cost_usd, without_price = plan.worst_case_known_cost_usd(PriceSheet.load())
+    assert cost_usd == plan_of(small(tmp_path, known)).worst_case_cost_usd(PriceSheet.load()) > 0
+    assert without_price == (plan.trials[1].id,)
+    assert f"because a price is not known: {without_price[0]}" in " ".join(accepted.stderr.split())
+    # The limit still holds for the trials with prices.
+    assert "may cost up to" in str(accepted.exception)
+
+
 def test_an_unknown_price_is_an_error_not_a_zero(tmp_path):
     endpoint = '{kind = "realtime", instance_type = "ml.c4.xlarge"}'
     plan = plan_of(small(tmp_path, endpoint, WARM.replace("warm", "real-time")))

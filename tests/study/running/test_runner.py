@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from drdeploy.errors import StudyError
+from drdeploy.errors import InvalidInput, StudyError
 from drdeploy.files import write_json_file
 from drdeploy.hosting.container_engine import find_free_port
 from drdeploy.hosting.deployment.account import AwsAccount
@@ -20,6 +20,7 @@ from drdeploy.photograph_names import OWN_NAMES, PhotographNames
 from drdeploy.study.measurements.environment import EnvironmentFile, collect_host_facts
 from drdeploy.study.measurements.journal import Journal, read_complete_rows
 from drdeploy.study.measurements.results import ResultsFolder
+from drdeploy.study.running import session
 from drdeploy.study.running.progress import list_missing_sequence_numbers
 from drdeploy.study.running.provisioned import Provisioning, locate_terraform_workspace
 from drdeploy.study.running.runner import name_endpoint_of_trial
@@ -278,6 +279,27 @@ def test_a_measured_study_deletes_what_a_killed_run_left_unless_it_is_to_be_kept
         assert workspace.has_deployment_record == keep
     assert "`drdeploy study delete` deletes them" in notes["kept"][-1]
     assert f"the local service at {gone} has ended" in notes["deleted"][-1]
+
+
+def test_terraform_is_prepared_for_the_local_service_before_it_has_started(
+    plan_with, tmp_path, monkeypatch
+):
+    """Also if AWS's variables name another local service, which this run does not use."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    platforms = []
+
+    def prepare(environment, workspace, account):
+        platforms.append(account.platform)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "prepare_terraform_folder", prepare)
+    provisioning = Provisioning(NotesOnly(), PriceSheet.load())
+    options = RunOptions(ResultsFolder(tmp_path), seed=7, provisioning=provisioning)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan_with(WARM), options, NotesOnly())
+    assert platforms == ["local"]
+    with pytest.raises(InvalidInput, match="on AWS, but AWS's variables name the local service"):
+        run_plan(plan_with(WARM), replace(options, aws=True), NotesOnly())
 
 
 def test_an_open_loop_may_find_out_that_an_endpoint_does_not_keep_up(

@@ -11,6 +11,7 @@ import numpy as np
 from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused
 from drdeploy.files import (
     escape_formula_in_csv_cell,
+    explain_unusable_path,
     open_text_for_atomic_write,
     unescape_formula_in_csv_cell,
 )
@@ -123,7 +124,9 @@ class GradedSet:
         """
         if not path.is_file():
             raise InvalidInput(
-                "The file of predictions does not exist",
+                explain_unusable_path(
+                    path, "The file of predictions does not exist", wanted="file"
+                ),
                 where=str(path),
                 remedy="Give a CSV file that `drdeploy model train` or `drdeploy model evaluate "
                 "--out` wrote",

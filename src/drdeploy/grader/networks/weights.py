@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.errors import InvalidInput, ModelLoadFailed
-from drdeploy.files import sha256_of_file
+from drdeploy.files import explain_unusable_path, sha256_of_file
 from drdeploy.grader.networks.architectures import STUDY_SIDE_PX
 from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 from drdeploy.grader.networks.network import (
@@ -154,7 +154,7 @@ def _download_imagenet_weights(base: Any, architecture: Architecture) -> None:
 def _require_weights_file(path: Path) -> None:
     if not path.is_file():
         raise InvalidInput(
-            "The weights file does not exist",
+            explain_unusable_path(path, "The weights file does not exist", wanted="file"),
             where=str(path),
             remedy="Give 'random', 'imagenet' or the path of an .h5 file with weights",
         )

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import choose_output_folder
+from drdeploy.files import choose_output_folder, explain_unusable_path
 from drdeploy.grader.artifacts import Quantization, extract_archive, pack_archive
 from drdeploy.grader.datasets import load_dataset, set_copies_aside
 from drdeploy.grader.evaluation.document import build_comparison_document
@@ -144,7 +144,7 @@ def quantize(
     archive = Path(artifact)
     if not archive.is_file():
         raise InvalidInput(
-            "The artifact does not exist",
+            explain_unusable_path(archive, "The artifact does not exist", wanted="file"),
             where=str(archive),
             remedy="Give a model.tar.gz with an ONNX model in fp32",
         )

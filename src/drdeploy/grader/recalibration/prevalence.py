@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused, format_count
-from drdeploy.files import choose_output_folder, sha256_of_bytes
+from drdeploy.files import choose_output_folder, explain_unusable_path, sha256_of_bytes
 from drdeploy.grader.artifacts import AssumedPrevalence, open_artifact, pack_archive
 from drdeploy.grader.artifacts.manifest import SHORT_DIGEST
 from drdeploy.grader.evaluation.prevalence import (
@@ -185,7 +185,9 @@ def _require_folder(data: Path | str | None) -> Path:
     folder = Path(data)
     if not folder.is_dir():
         raise InvalidInput(
-            "The folder of photographs does not exist",
+            explain_unusable_path(
+                folder, "The folder of photographs does not exist", wanted="folder"
+            ),
             where=str(folder),
             remedy="Give a folder of ungraded photographs with --data",
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 
 from drdeploy.errors import InvalidInput
+from drdeploy.files import explain_unusable_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,7 +167,7 @@ def read_recipe_or_preset(preset: str = "fine-tuned", file: Path | None = None) 
         return PRESETS[preset]
     if not file.is_file():
         raise InvalidInput(
-            "The recipe file does not exist",
+            explain_unusable_path(file, "The recipe file does not exist", wanted="file"),
             where=str(file),
             remedy="Give a TOML file with --recipe, or choose a recipe with --preset",
         )

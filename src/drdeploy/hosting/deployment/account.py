@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker import (
     Hosting,
+    find_hosting_url,
     is_loopback_url,
     make_boto3_client,
     translate_aws_errors,
@@ -62,6 +64,23 @@ class AwsAccount:
 
     endpoint_url: str | None = None
     region: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an account on AWS if AWS's variables send all requests to this machine.
+
+        Terraform and boto3 read the variables. They would then find none of the resources on AWS,
+        and forget them, although they cost money.
+
+        Raises:
+            InvalidInput: A variable names a service on this machine.
+        """
+        url = find_hosting_url(self.endpoint_url)
+        if url and not self.endpoint_url:
+            raise InvalidInput(
+                f"The deployment is on AWS, but AWS's variables name the local service at {url}",
+                where="AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SAGEMAKER",
+                remedy="Unset these variables, or choose the local service as the target",
+            )
 
     @property
     def platform(self) -> HostingPlatform:

@@ -382,7 +382,7 @@ class Provisioner:
                 cost.unknown[0],
                 where="price sheet",
                 remedy="Add the price to a price sheet of your own, and give the sheet with "
-                "--prices; `drdeploy endpoint deploy` also takes --accept-unknown-prices",
+                "--prices; or continue with --accept-unknown-prices",
             )
         if not self.approver.ask_for_approval(Proposal(title, changes, cost)):
             raise PlanDeclined(

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 from drdeploy.errors import EndpointError, EndpointTimeout
 from drdeploy.hosting.sagemaker.aws_errors import translate_aws_errors
 from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.connection import is_loopback_url, make_hosting_clients
+from drdeploy.hosting.sagemaker.connection import (
+    find_hosting_url,
+    is_loopback_url,
+    make_hosting_clients,
+)
 from drdeploy.hosting.sagemaker.invocation import (
     InvocationOutcome,
     classify_connection_error,
@@ -109,13 +113,13 @@ class AsynchronousClient:
         region: str | None = None,
         clock: Clock | None = None,
     ) -> Self:
-        """Connect to the local service at ``endpoint_url``, or to AWS if the URL is None.
+        """Connect to the local service or to AWS, as :meth:`Hosting.connect` does.
 
         Raises:
             InvalidInput: No region is set for AWS.
         """
         clients = make_hosting_clients(endpoint_url, region=region)
-        poll_s = _POLL_LOCAL_S if is_loopback_url(endpoint_url) else _POLL_AWS_S
+        poll_s = _POLL_LOCAL_S if is_loopback_url(find_hosting_url(endpoint_url)) else _POLL_AWS_S
         return cls(clients.sagemaker, clients.runtime, clients.s3, clock or Clock(), poll_s)
 
     def find_inputs_uri(self, endpoint: str) -> str:

@@ -22,6 +22,7 @@ from drdeploy.hosting.sagemaker.clock import Clock
 from drdeploy.hosting.sagemaker.cloudwatch import TRANSFORM_JOBS
 from drdeploy.hosting.sagemaker.configs import LOCAL_ROLE_ARN
 from drdeploy.hosting.sagemaker.connection import (
+    find_hosting_url,
     is_loopback_url,
     make_boto3_client,
     make_hosting_clients,
@@ -149,11 +150,11 @@ class BatchTransform:
 
     @classmethod
     def connect(cls, endpoint_url: str | None = None, *, region: str | None = None) -> Self:
-        """Connect to the local service at ``endpoint_url``, or to AWS if the URL is None."""
+        """Connect to the local service or to AWS, as :meth:`Hosting.connect` does."""
         return cls(
             make_hosting_clients(endpoint_url, region=region),
             make_boto3_client("logs", endpoint_url, region=region),
-            is_local=is_loopback_url(endpoint_url),
+            is_local=is_loopback_url(find_hosting_url(endpoint_url)),
         )
 
     @property

@@ -20,7 +20,12 @@ from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translate_aws_
 from drdeploy.hosting.sagemaker.clock import Clock
 from drdeploy.hosting.sagemaker.cloudwatch import DATAPOINTS_MAX, METRICS_NAMESPACE
 from drdeploy.hosting.sagemaker.configs import VARIANT, EndpointDefinition
-from drdeploy.hosting.sagemaker.connection import Clients, is_loopback_url, make_hosting_clients
+from drdeploy.hosting.sagemaker.connection import (
+    Clients,
+    find_hosting_url,
+    is_loopback_url,
+    make_hosting_clients,
+)
 from drdeploy.hosting.sagemaker.invocation import (
     Invocation,
     InvocationOutcome,
@@ -86,10 +91,12 @@ class Hosting:
         max_connections: int = 10,
         clock: Clock | None = None,
     ) -> Self:
-        """Connect to the local service at ``endpoint_url``, or to AWS if the URL is None.
+        """Connect to the local service at ``endpoint_url``, or to AWS.
 
         Args:
-            endpoint_url: The URL of the local service, for example ``http://127.0.0.1:8765``.
+            endpoint_url: The URL of the local service, for example ``http://127.0.0.1:8765``. If it
+                is None, the client connects to the address in ``AWS_ENDPOINT_URL`` and similar
+                variables, and without such an address to AWS.
             region: The AWS region; by default the region in the user's configuration, and us-east-1
                 for the local service.
             max_connections: The largest number of invocations that may run at once.
@@ -100,7 +107,7 @@ class Hosting:
             MissingExtra: The extra ``cloud`` is not installed.
         """
         clients = make_hosting_clients(endpoint_url, region=region, max_connections=max_connections)
-        return cls(clients, is_local=is_loopback_url(endpoint_url), clock=clock)
+        return cls(clients, is_local=is_loopback_url(find_hosting_url(endpoint_url)), clock=clock)
 
     # -- the artifact ------------------------------------------------------------------
 

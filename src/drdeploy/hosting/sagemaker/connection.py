@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,6 +25,13 @@ READ_TIMEOUT_S = INVOCATION_TIMEOUT_S + 15
 """The read timeout of the client. It is longer than SageMaker's limit. The caller of a slow model
 therefore sees SageMaker's error, which explains what happened, and not a timeout of the client.
 """
+
+ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
+"""The variable with the address of all AWS services. The address of one service is in the variable
+that also has the service's name, for example ``AWS_ENDPOINT_URL_SAGEMAKER``."""
+
+_SERVICE_IN_VARIABLE = {"logs": "cloudwatch-logs"}
+"""The names of services in AWS's variables, if boto3 has another name for the service."""
 
 LOCAL_KEY_PREFIX = "LKIA"
 """The beginning of the key ids that ``drdeploy local up --shared`` prints. The key ids of AWS begin
@@ -86,6 +94,46 @@ def is_loopback_url(endpoint_url: str | None) -> bool:
         return False
 
 
+def find_hosting_url(endpoint_url: str | None = None) -> str | None:
+    """Return the address of the local service that hosts endpoints; None means AWS.
+
+    Args:
+        endpoint_url: The address that the user gave, which is returned unchanged. If it is None,
+            the variables with which users send boto3 and the AWS CLI to another address are read.
+            An address on another machine in these variables does not count: it is, for example,
+            that of a VPC endpoint of AWS.
+    """
+    if endpoint_url or _are_endpoint_variables_ignored():
+        return endpoint_url
+    url = os.environ.get(f"{ENDPOINT_VARIABLE}_SAGEMAKER") or os.environ.get(ENDPOINT_VARIABLE)
+    return url if is_loopback_url(url) else None
+
+
+def find_endpoint_url(service: str, endpoint_url: str | None = None) -> str | None:
+    """Return the address of an AWS service; None means AWS's own address.
+
+    boto3 reads the same variables. By itself, however, it sends the user's AWS credentials also to
+    a service on this machine, and reaches it through a proxy.
+
+    Args:
+        service: The name of the service, as boto3 spells it.
+        endpoint_url: The address that the user gave, which is returned unchanged. If it is None,
+            AWS's variables are read. If only SageMaker has an address, and this address is on this
+            machine, a local service takes the place of all services.
+    """
+    if endpoint_url or _are_endpoint_variables_ignored():
+        return endpoint_url
+    words = _SERVICE_IN_VARIABLE.get(service, service).replace("-", "_").upper()
+    by_variable = os.environ.get(f"{ENDPOINT_VARIABLE}_{words}") or os.environ.get(
+        ENDPOINT_VARIABLE
+    )
+    return by_variable or find_hosting_url()
+
+
+def _are_endpoint_variables_ignored() -> bool:
+    return os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
+
+
 def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return a local service's credentials, keyed by the names of AWS's environment variables.
 
@@ -115,24 +163,27 @@ def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callab
         import boto3
         from botocore.config import Config
 
-    is_local = is_loopback_url(endpoint_url)
-    if is_local:
-        credentials = choose_local_credentials()
-        session = boto3.Session(
-            aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
-            region_name=region or DEFAULT_REGION,
-        )
-    else:
+    @cache
+    def make_session(*, is_local: bool) -> Any:
+        if is_local:
+            credentials = choose_local_credentials()
+            return boto3.Session(
+                aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+                region_name=region or DEFAULT_REGION,
+            )
         session = boto3.Session(region_name=region or _find_region_in_environment())
-    if not session.region_name:
-        raise InvalidInput(
-            "No AWS region is set",
-            where="region",
-            remedy="Set AWS_REGION, or set a region in your AWS profile with `aws configure`",
-        )
+        if not session.region_name:
+            raise InvalidInput(
+                "No AWS region is set",
+                where="region",
+                remedy="Set AWS_REGION, or set a region in your AWS profile with `aws configure`",
+            )
+        return session
 
     def make_boto3_client_of_service(service: str, **options: Any) -> Any:
+        url = find_endpoint_url(service, endpoint_url)
+        is_local = is_loopback_url(url)
         settings: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 5}}
         if is_local:
             # Requests to this machine must not go through a proxy that the environment names.
@@ -141,7 +192,7 @@ def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callab
             # By default the bucket becomes part of the host name, which does not resolve here.
             settings["s3"] = {"addressing_style": "path"}
         config = Config(**(settings | options))
-        made = session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # the overloads want literal names
+        made = make_session(is_local=is_local).client(service, endpoint_url=url, config=config)
         made.meta.events.register("after-call", _refuse_answer_not_from_aws)
         return made
 

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from drdeploy.errors import EndpointError, InvalidInput
 from drdeploy.files import parse_json
 from drdeploy.hosting.sagemaker.aws_errors import translate_aws_errors
+from drdeploy.hosting.sagemaker.connection import find_endpoint_url, is_loopback_url
 from drdeploy.units import MIB_PER_GIB
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ API_REGION = "us-east-1"
 
 The API knows the prices of every region.
 """
+API_URL = f"https://api.pricing.{API_REGION}.amazonaws.com"
 SERVICES = ("AmazonSageMaker", "AmazonECR", "AmazonS3")
 SOURCE = "AWS Price List API"
 
@@ -71,6 +73,20 @@ COLUMNS_BY_TABLE = {
     "registry_gb_month": ("usd",),
     "bucket_gb_month": ("usd",),
 }
+
+
+def make_price_list_client() -> Any:
+    """Make the boto3 client of the Price List API on AWS.
+
+    A local service in ``AWS_ENDPOINT_URL`` is left out: it has no prices, and must not get the
+    user's AWS credentials.
+    """
+    import boto3
+
+    is_local = is_loopback_url(find_endpoint_url("pricing"))
+    return boto3.client(
+        "pricing", region_name=API_REGION, endpoint_url=API_URL if is_local else None
+    )
 
 
 def fetch_price_list_products(client: Any, region: str) -> Iterator[dict[str, Any]]:

@@ -254,6 +254,19 @@ class Plan:
         paid_s = sum(one.worst_case_duration_s for one in always_on) + DEPLOYMENT_ALLOWANCE_S
         return scaling_usd + hourly_usd * paid_s / SECONDS_PER_HOUR
 
+    def worst_case_known_cost_usd(self, sheet: PriceSheet) -> tuple[float, tuple[str, ...]]:
+        """Return the cost of the trials whose prices are known, and the ids of all other trials."""
+        priced, unpriced = [], []
+        for trial in self.trials:
+            try:
+                trial.worst_case_cost_usd(sheet, self.study.region)
+            except UnknownPrice:
+                unpriced.append(trial.id)
+            else:
+                priced.append(trial)
+        known = replace(self, trials=tuple(priced))
+        return known.worst_case_cost_usd(sheet), tuple(unpriced)
+
     def select_trials_by_id(self, pattern: str | None) -> Self:
         """Return the plan with only the trials whose id matches a pattern.
 

@@ -207,8 +207,9 @@ def find_study_file(path_or_name: str | Path) -> Path:
         if named.is_file():
             return named
     known = sorted({file.stem for folder in folders for file in folder.glob("*.toml")})
+    problem = "is a folder, not a TOML file" if path.is_dir() else "does not exist"
     raise StudyError(
-        f"The study {str(path_or_name)!r} does not exist",
+        f"The study {str(path_or_name)!r} {problem}",
         remedy=f"Give a TOML file or one of: {', '.join(known) or 'none here'}",
     )
 

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import PayloadTooLarge, RequestRefused, StudyError
-from drdeploy.files import path_of_shipped_file, sha256_of_bytes, write_file_atomically
+from drdeploy.files import (
+    explain_unusable_path,
+    path_of_shipped_file,
+    sha256_of_bytes,
+    write_file_atomically,
+)
 from drdeploy.grader.fundus.decode import decode_image_of_header, read_and_check_header
 from drdeploy.grader.fundus.limits import ImageLimits
 from drdeploy.grader.grading import Grade
@@ -108,7 +113,11 @@ def read_or_paint_photographs(
         return _read_photograph_files(drawn, cache, limit_bytes, names, source="synthetic")
     if not chosen.is_dir():
         raise StudyError(
-            "The folder of photographs does not exist", where=str(chosen), remedy=_GIVE_FOLDER
+            explain_unusable_path(
+                chosen, "The folder of photographs does not exist", wanted="folder"
+            ),
+            where=str(chosen),
+            remedy=_GIVE_FOLDER,
         )
     found = search_folder_for_photographs(chosen)
     # The files beside the example photographs (a table and a licence) are not reported as left out.

@@ -69,12 +69,15 @@ class Provisioning:
         keep: Whether to keep the resources after the run. Endpoints with instances are deleted
             in any case, after the last trial that uses one.
         safeguards: The encryption key and the permissions boundary of the resources.
+        accept_unknown_prices: Whether to continue if the price sheet lacks the price of an
+            endpoint.
     """
 
     approver: Approver
     sheet: PriceSheet
     keep: bool = False
     safeguards: Safeguards = NO_SAFEGUARDS
+    accept_unknown_prices: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,7 @@ def create_and_delete_study_endpoints(
         engine=engine,
         approver=approver,
         sheet=provisioning.sheet,
+        accept_unknown_prices=provisioning.accept_unknown_prices,
     )
     desired = DesiredStudy.from_plan(
         plan,

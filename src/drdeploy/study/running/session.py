@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from drdeploy.errors import EndpointError, StudyError, format_count
 from drdeploy.files import path_of_shipped_file
 from drdeploy.hosting.container_engine import ContainerEngine
+from drdeploy.hosting.container_engine.ports import LOOPBACK
 from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
 from drdeploy.hosting.sagemaker import Clock
@@ -203,7 +204,9 @@ def _check_access_before_building(plan: Plan, options: RunOptions) -> None:
     Building the images takes minutes, so a wrong setting should be found first.
     """
     if options.provisioning:
-        account = AwsAccount(options.endpoint_url, plan.study.region)
+        # The local service may not have started yet, but only the platform matters here.
+        url = None if options.aws else options.endpoint_url or f"http://{LOOPBACK}"
+        account = AwsAccount(url, plan.study.region)
         prepare_terraform_folder("study", locate_terraform_workspace(options.results), account)
     if options.aws:
         _require_place_of_jobs_on_aws(plan, options)
