@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_NAMES_PER_MINUTE = 10
 """How many sign-ins with unknown names the audit log names within a minute. The others are only
-counted, because a stranger can try as many names as he likes, and the audit log never shrinks.
+counted, because a stranger can try any number of names, and the audit log never shrinks.
 """
 
 
