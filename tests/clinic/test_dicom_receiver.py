@@ -17,7 +17,8 @@ if os.environ.get("CI") != "true":  # CI has it
 
 from pynetdicom import AE
 
-from drdeploy.clinic import bounded_log, dicom_receiver
+from drdeploy import log_limit
+from drdeploy.clinic import dicom_receiver
 from drdeploy.clinic.bounded_log import BoundedLog
 from drdeploy.clinic.dicom_receiver import VERIFICATION, ListeningAddress, PhotographListener
 from drdeploy.clinic.records import ClinicRecords
@@ -138,9 +139,8 @@ def test_a_sender_of_many_wrong_files_does_not_fill_the_log(records, monkeypatch
     from dicom_files import make_dataset
 
     clock = SimpleNamespace(now_s=0.0)
-    log = BoundedLog(logging.getLogger("drdeploy.clinic"), lambda: clock.now_s)
+    log = BoundedLog(logging.getLogger("drdeploy.clinic"), lambda: clock.now_s, lines=2)
     monkeypatch.setattr(dicom_receiver, "_log_of_senders", log)
-    monkeypatch.setattr(bounded_log, "LINES", 2)
     dataset = make_dataset(np.zeros((1, 1, 3), np.uint8), Rows=0)
     with PhotographListener(ListeningAddress(port=0), records) as listener:
         entity = AE(ae_title="CAMERA")
@@ -149,7 +149,7 @@ def test_a_sender_of_many_wrong_files_does_not_fill_the_log(records, monkeypatch
         for _ in range(5):
             assert association.send_c_store(dataset).Status == dicom_receiver.CANNOT_UNDERSTAND
         assert caplog.text.count("a photograph was refused") == 2
-        clock.now_s = bounded_log.WINDOW_S
+        clock.now_s = log_limit.WINDOW_S
         association.send_c_store(dataset)
         association.release()
     assert caplog.text.count("a photograph was refused") == 3

@@ -6,6 +6,7 @@ import time
 import pytest
 from raw_http import CHUNKED, chunked, connect, exchange, length, receive
 
+from drdeploy import log_limit
 from drdeploy.hosting.local.api import failure_log
 from drdeploy.hosting.local.api.failure_log import FailureLog
 
@@ -133,7 +134,7 @@ def test_a_flood_of_failures_leaves_its_number_in_the_log(caplog):
         fail(1000)
         assert len(caplog.records) == failure_log.TRACEBACKS
         assert max(len(record.getMessage()) for record in caplog.records) < 300
-        now[0] += failure_log.WINDOW_S
+        now[0] += log_limit.WINDOW_S
         fail(1)
     assert "990 more requests failed" in caplog.text
     assert len(caplog.records) == failure_log.TRACEBACKS + 2

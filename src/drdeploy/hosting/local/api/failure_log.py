@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING
+
+from drdeploy.log_limit import LogLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +17,6 @@ TRACEBACKS = 10
 """The largest number of failures that are logged in each time window; a traceback takes some
 kilobytes.
 """
-WINDOW_S = 10.0
 WHAT_CHARACTERS = 200
 
 
@@ -30,10 +30,7 @@ class FailureLog:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._window_ends = 0.0
-        self._count = 0
+        self._limit = LogLimit(TRACEBACKS, clock)
 
     def log_failure(self, what: str, error: Exception) -> None:
         """Log an exception with its traceback, or only count it if the limit is reached.
@@ -42,14 +39,8 @@ class FailureLog:
             what: A description of the request that failed; a long description is cut off.
             error: The exception that made the request fail.
         """
-        with self._lock:
-            now, withheld = self._clock(), 0
-            if now >= self._window_ends:
-                withheld = max(0, self._count - TRACEBACKS)
-                self._window_ends, self._count = now + WINDOW_S, 0
-            self._count += 1
-            is_logged = self._count <= TRACEBACKS
-        if withheld:
-            log.warning("%d more requests failed, and were not logged", withheld)
-        if is_logged:
+        line = self._limit.count_line()
+        if line.withheld:
+            log.warning("%d more requests failed, and were not logged", line.withheld)
+        if line.is_written:
             log.error("%s failed", what[:WHAT_CHARACTERS], exc_info=error)
