@@ -287,8 +287,9 @@ def whole(
     page: Page, ways: dict[str, WayProcess], files: dict[str, bytes], options: Options
 ) -> None:
     """Measure how long each way of grading takes for a photograph, and compare the grades."""
-    calls = options.budget.calls(CALLS)
+    calls, rounds = options.budget.calls(CALLS), max(1, options.budget.rounds // 3)
     page.text("## The whole way")
+    page.text(f"Each photograph was measured in {rounds} of the rounds.")
     grades = {
         (name, way): process.grade(data)
         for name, data in files.items()
@@ -300,7 +301,7 @@ def whole(
             for name, data in files.items()
             for way, process in ways.items()
         },
-        max(1, options.budget.rounds // 3),
+        rounds,
     )
     page.rows += [
         {"measured": "whole", "way": way, "photograph": name, "round": place,
