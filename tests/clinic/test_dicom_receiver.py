@@ -5,7 +5,6 @@ import os
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import time
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ import pytest
 if os.environ.get("CI") != "true":  # CI has it
     pytest.importorskip("pynetdicom", reason="needs the extra clinic")
 
+from certificates import make_certificate
 from pynetdicom import AE
 
 from drdeploy import log_limit
@@ -157,13 +157,7 @@ def test_a_sender_of_many_wrong_files_does_not_fill_the_log(records, monkeypatch
 
 
 def test_a_silent_peer_of_tls_does_not_keep_others_out(records, tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = make_certificate(tmp_path, alternative_name="DNS:localhost")
     client = ssl.create_default_context(cafile=certificate)
     address = ListeningAddress(port=0, certificate=certificate, key=key)
     with PhotographListener(address, records) as listener:

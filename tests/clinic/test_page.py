@@ -25,6 +25,7 @@ import pytest
 if os.environ.get("CI") != "true":  # CI has it
     pytest.importorskip("starlette", reason="needs the extra clinic")
 
+from certificates import make_certificate
 from dicom_files import EYE, as_bytes, encapsulate, make_dataset
 from PIL import Image
 from pydicom import uid
@@ -590,13 +591,7 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(records, monkeypatch
 
 def make_tls_address(folder):
     """Return the address of a page with TLS, and a client's context that trusts it."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = make_certificate(folder, alternative_name="IP:127.0.0.1")
     address = PageAddress(port=0, certificate=certificate, key=key)
     return address, ssl.create_default_context(cafile=certificate)
 

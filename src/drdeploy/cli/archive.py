@@ -34,9 +34,9 @@ from drdeploy.cli.options import (
     RuntimeOption,
     refuse_options_without_effect,
     refuse_to_overwrite_inputs,
+    require_folder_of_output,
 )
 from drdeploy.errors import InvalidInput
-from drdeploy.files import explain_unusable_path
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.photograph_names import PhotographNames
 
@@ -158,14 +158,7 @@ def grade(
     )
 
     _refuse_options_for_plan_or_run(context, on, plan=plan, fresh=fresh)
-    if not out_file.parent.is_dir():
-        raise InvalidInput(
-            explain_unusable_path(
-                out_file.parent, "The folder of the table does not exist", wanted="folder"
-            ),
-            where=str(out_file.parent),
-            remedy="Make the folder, or give another file with --out",
-        )
+    require_folder_of_output("--out", out_file, described="table")
     refuse_to_overwrite_inputs("--out", out_file, (Path(source), artifact, prices))
     options = TransformOptions(
         image, instance_count, concurrency, bucket, role, yes, accept_unknown_prices

@@ -39,10 +39,11 @@ from drdeploy.cli.options import (
     RegionOption,
     refuse_options_replaced_by_variables_file,
     refuse_to_overwrite_inputs,
+    require_folder_of_output,
 )
 from drdeploy.clinic.graded_rows import GradedRow, make_row_of_answer, write_rows_as_csv
 from drdeploy.errors import EndpointFailed, InvalidInput, RequestRefused, format_count
-from drdeploy.files import explain_unusable_path, sha256_of_bytes
+from drdeploy.files import sha256_of_bytes
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.grader.photograph_files import is_dicom_file, read_photograph_bytes
 from drdeploy.hosting.sagemaker.s3_uris import S3_SCHEME, split_s3_uri
@@ -146,14 +147,8 @@ def run(
 
     if variables is not None:
         refuse_options_replaced_by_variables_file(context, INSTANCES, "job")
-    if csv_file is not None and not csv_file.parent.is_dir():  # now, not after an hour of grading
-        raise InvalidInput(
-            explain_unusable_path(
-                csv_file.parent, "The folder of the CSV file does not exist", wanted="folder"
-            ),
-            where=str(csv_file.parent),
-            remedy="Make the folder, or give another file with --csv",
-        )
+    if csv_file is not None:  # now, not after an hour of grading
+        require_folder_of_output("--csv", csv_file, described="CSV file")
     instances = (
         BatchConfig.model_construct(  # not validated: SageMaker does that
             instance_type=instance_type,

@@ -31,6 +31,7 @@ from drdeploy.cli.options import (
     NamesOption,
     RuntimeOption,
     refuse_to_overwrite_inputs,
+    require_folder_of_output,
 )
 from drdeploy.clinic.graded_rows import (
     NO_PHOTOGRAPH,
@@ -39,7 +40,6 @@ from drdeploy.clinic.graded_rows import (
     write_rows_as_csv,
 )
 from drdeploy.errors import InvalidInput
-from drdeploy.files import explain_unusable_path
 from drdeploy.grader.fundus.familiarity import SENTENCE as UNLIKE_TRAINING
 from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
@@ -91,7 +91,9 @@ def grade(
         raise InvalidInput("The artifact does not exist", where=str(model), remedy=GIVE_ARTIFACT)
     naming = PhotographNames.choose_file_names_or_hashes(own=names)
     selection = select_photographs(images)
-    _check_csv_file(csv_file, (*selection.paths, model))  # now, not after an hour of grading
+    if csv_file is not None:  # now, not after an hour of grading
+        require_folder_of_output("--csv", csv_file, described="CSV file")
+        refuse_to_overwrite_inputs("--csv", csv_file, (*selection.paths, model))
     _check_extra_of_dicom_files(selection.paths)
     service = InferenceService.load(model, runtime=runtime)
     manifest = service.manifest
@@ -135,20 +137,6 @@ def grade(
     print_note_on_photograph_names(own=names)
     if failed or any(one.may_be_missed_photograph for one in selection.left_out):
         raise typer.Exit(1)
-
-
-def _check_csv_file(csv_file: Path | None, inputs: Sequence[Path]) -> None:
-    if csv_file is None:
-        return
-    if not csv_file.parent.is_dir():
-        raise InvalidInput(
-            explain_unusable_path(
-                csv_file.parent, "The folder of the CSV file does not exist", wanted="folder"
-            ),
-            where=str(csv_file.parent),
-            remedy="Make the folder, or give another file with --csv",
-        )
-    refuse_to_overwrite_inputs("--csv", csv_file, inputs)
 
 
 def _check_extra_of_dicom_files(paths: Sequence[Path]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from drdeploy.errors import InvalidInput
+from drdeploy.files import explain_unusable_path
 from drdeploy.grader.runtimes.runtime import RuntimeName
 
 if TYPE_CHECKING:
@@ -337,8 +338,7 @@ def check_option_is_finite(option: typer.CallbackParam, value: float) -> float:
     """Check that the number of an option is finite, and return it.
 
     Raises:
-        InvalidInput: The number is infinite or not a number, for example ``--quiet-s inf``, with
-            which no study would ever be graded.
+        InvalidInput: The number is infinite or not a number.
     """
     if not math.isfinite(value):
         raise InvalidInput(
@@ -402,6 +402,26 @@ def refuse_options_without_effect(
         raise InvalidInput(
             f"{' and '.join(given)} would have no effect {why}",
             remedy=f"Omit {' and '.join(given)}, or {remedy}",
+        )
+
+
+def require_folder_of_output(option: str, output: Path, *, described: str) -> None:
+    """Check that a file can be written later: that its folder exists.
+
+    Args:
+        option: The option that names the file to write.
+        output: The file to write.
+        described: What the file holds, for the message; for example ``table``.
+
+    Raises:
+        InvalidInput: The folder does not exist, or is no folder.
+    """
+    if not output.parent.is_dir():
+        missing = f"The folder of the {described} does not exist"
+        raise InvalidInput(
+            explain_unusable_path(output.parent, missing, wanted="folder"),
+            where=str(output.parent),
+            remedy=f"Make the folder, or give another file with {option}",
         )
 
 
