@@ -50,7 +50,11 @@ K = TypeVar("K")
 
 CORES = os.cpu_count() or 1
 PROCESSORS = sorted(os.sched_getaffinity(0))
-ROUNDS = {"full": 6, "quick": 3, "smoke": 1}
+ROUNDS = {
+    "rates": {"full": 12, "quick": 3, "smoke": 1},
+    "nodes": {"full": 6, "quick": 3, "smoke": 1},
+}
+"""The rounds of the parts that compare speeds. The other parts run once."""
 RATE_PHOTOGRAPHS = {"full": 3000, "quick": 1500, "smoke": 64}
 PLAIN_PHOTOGRAPHS = {"full": 750, "quick": 300, "smoke": 32}
 """How many photographs a process without Ray grades."""
@@ -172,7 +176,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         for part in given.more.only:
             title, introduction, measure = PARTS[part]
-            rounds = ROUNDS[size] if part in MEASURED_IN_ROUNDS else 1
+            rounds = ROUNDS[part][size] if part in ROUNDS else 1
             options = replace(given, budget=replace(given.budget, rounds=rounds))
             page = Page(f"archive_{part}", title, INTRODUCTION + introduction, options)
             measure(page, Path(name), options, size)
@@ -196,13 +200,10 @@ def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None
         "archive grade": grade_with_command,
     }
     quiet = measure_quiet_rounds(ways, options.budget.rounds)
+    whole = "archive grade, whole run"
+    page.rows += quiet.make_rows("rate", {whole: [run.whole_per_s for run in runs]})
     rates, runs = quiet.values, [runs[round_] for round_ in quiet.chosen]
-    rates["archive grade, whole run"] = [run.whole_per_s for run in runs]
-    for name, values in rates.items():
-        page.rows += [
-            {"part": "rate", "way": name, "round": round_, "value": rounded(value)}
-            for round_, value in enumerate(values)
-        ]
+    rates[whole] = [run.whole_per_s for run in runs]
     ideal = [CORES * value for value in rates["one thread"]]
     found = {name: ratio(values, ideal) for name, values in rates.items()}
     page.text("## Share of the rate of all cores")
@@ -333,11 +334,7 @@ def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None
     times = quiet.values
     whole_s = {nodes: [runs[nodes][round_].whole_s for round_ in quiet.chosen] for nodes in ways}
     found = ratio(times[2], times[1])
-    page.rows += [
-        {"part": "nodes", "way": f"{nodes}", "round": round_, "value": rounded(value)}
-        for nodes, values in times.items()
-        for round_, value in enumerate(values)
-    ]
+    page.rows += quiet.make_rows("nodes")
     whole = ratio(whole_s[2], whole_s[1])
     page.text("## Two nodes")
     rates = {nodes: [f"{1 / value:.0f}" for value in values] for nodes, values in times.items()}
@@ -384,8 +381,6 @@ bound to the processor of the first node.
     ),
     "memory": ("The memory of a long run", "", measure_memory),
 }
-MEASURED_IN_ROUNDS = {"rates", "nodes"}
-"""The parts that compare speeds, in several rounds. The other parts run once."""
 
 
 @dataclass(frozen=True)
@@ -393,15 +388,41 @@ class QuietRounds(Generic[K]):
     """The results of the rounds in which other programs used the processors least.
 
     Attributes:
-        values: For each compared function, the values that it measured in these rounds.
-        chosen: The numbers of these rounds, counted from 0.
-        shares: The share of the processors that other programs used, for every round. Rounds that
-            are left out of ``values`` are included.
+        measured: For each compared function, the values that it measured, for every round. Rounds
+            that are left out are included.
+        chosen: The numbers of the rounds that are kept, counted from 0.
+        shares: The share of the processors that other programs used, for every round.
     """
 
-    values: dict[K, list[float]]
+    measured: dict[K, list[float]]
     chosen: list[int]
     shares: list[float]
+
+    @property
+    def values(self) -> dict[K, list[float]]:
+        """For each compared function, the values that it measured in the rounds that are kept."""
+        return {
+            name: [series[round_] for round_ in self.chosen]
+            for name, series in self.measured.items()
+        }
+
+    def make_rows(
+        self, part: str, others: Mapping[str, list[float]] | None = None
+    ) -> list[dict[str, object]]:
+        """Return the rows of the table of results, with the rounds that are left out.
+
+        Args:
+            part: The part of the benchmark.
+            others: Further values of every round, by their names.
+        """
+        series = {**{str(name): values for name, values in self.measured.items()}, **(others or {})}
+        return [
+            {"part": part, "way": name, "round": round_, "value": rounded(value),
+             "share_of_other_programs": rounded(self.shares[round_]),
+             "is_left_out": str(round_ not in self.chosen).lower()}
+            for name, values in series.items()
+            for round_, value in enumerate(values)
+        ]  # fmt: skip
 
     @property
     def description(self) -> str:
@@ -437,8 +458,7 @@ def measure_quiet_rounds(
             measured[name].append(value)
         print(f"round {len(shares)}: other programs used {shares[-1]:.1%}", flush=True)
     chosen = sorted(sorted(range(len(shares)), key=shares.__getitem__)[:rounds])
-    values = {name: [series[round_] for round_ in chosen] for name, series in measured.items()}
-    return QuietRounds(values, chosen, shares)
+    return QuietRounds(measured, chosen, shares)
 
 
 def link_photographs(folder: Path, number: int) -> Path:
