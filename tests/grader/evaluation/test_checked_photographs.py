@@ -27,6 +27,22 @@ def test_at_most_four_percent_of_real_photographs_are_refused(script):
     rows = script["read_rows"](script["REFUSALS"])
     for kind in ("IDRiD at 512 x 512", "camera resolution"):
         assert (rows["refused"][rows["kind"] == kind] != "").mean() <= 0.04
+    cameras = script["read_rows"](script["CAMERAS"])
+    for data_set in script["OTHER_CAMERAS"]:
+        assert (cameras["refused"][cameras["data_set"] == data_set] != "").mean() <= 0.04
+
+
+def test_what_the_page_says_of_other_cameras_follows_from_the_rows(script):
+    rows = script["read_rows"](script["CAMERAS"])
+    assert set(rows["refused"]) == {""}
+    is_flagged, is_referable = rows["flagged"] == "1", rows["referable"] == "1"
+    drive, chase = (rows["data_set"] == name for name in ("DRIVE", "CHASE_DB1"))
+    assert is_flagged[drive].mean() > 0.5
+    assert is_flagged[chase].mean() == pytest.approx(1 / 3, abs=0.02)
+    assert is_flagged[drive & is_referable].all()
+    assert is_referable[chase & is_flagged].mean() == pytest.approx(
+        is_referable[chase & ~is_flagged].mean(), abs=0.05
+    )
 
 
 def test_each_training_photograph_is_left_out_once(script):
