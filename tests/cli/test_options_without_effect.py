@@ -51,6 +51,9 @@ def refusal(*words):
         (("names", "eye.jpg", "--endpoint-url", "http://127.0.0.1:1"), "--endpoint-url"),
         (("archive", "grade", "tests", "--out", "y", "--endpoint-url", "http://127.0.0.1:1"),
             "--endpoint-url"),
+        (("recommend", "thesis-2023", "--requests", 100, "--photographs-per-patient", 1,
+            "--between-photographs-s", 5), "--between-photographs-s"),
+        (("image", "sizes", "--json", "--top", 3), "--top"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

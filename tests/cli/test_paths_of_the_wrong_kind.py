@@ -60,6 +60,7 @@ def run(folder, *words):
         (["reproduce", "--out", "file"], A_FILE),
         (["study", "plan", "folder"], "The study 'folder' is a folder, not a TOML file"),
         (["study", "run", "quick", "--out", "file"], A_FILE),
+        (["study", "run", "quick", "--weights", "absent"], "'absent' does not exist"),
         (["study", "status", "quick", "--out", "file"], A_FILE),
         (["model", "train", "mobilenet", "--data", "folder", "--out", "file"], A_FILE),
         (["model", "compare", "mobilenet", "vgg19", "--data", "folder", "--out", "file"], A_FILE),

@@ -6,6 +6,7 @@ import would make a cold start slower.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,11 @@ def _run_command_line(words: Sequence[str]) -> None:
     from drdeploy.cli.app import build_app
     from drdeploy.cli.console import print_errors_and_exit
     from drdeploy.cli.extras import check_extras_and_system_of_command
+    from drdeploy.hosting.serving.settings import refuse_unknown_variables
 
     with print_errors_and_exit():
         _refuse_empty_words(words)
+        refuse_unknown_variables(os.environ)
         check_extras_and_system_of_command(words)
         build_app()()
 

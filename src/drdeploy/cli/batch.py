@@ -38,6 +38,7 @@ from drdeploy.cli.options import (
     PricesOption,
     RegionOption,
     refuse_options_replaced_by_variables_file,
+    refuse_options_without_effect,
     refuse_to_overwrite_inputs,
     require_folder_of_output,
 )
@@ -164,6 +165,13 @@ def run(
     archive = find_model_archive(artifact)
     prefix = _find_s3_prefix(photographs)
     batch = BatchTransform.connect(endpoint_url, region=region)
+    if batch.is_local:
+        refuse_options_without_effect(
+            context,
+            ["prices", "accept_unknown_prices"],
+            why="on a local service, which costs nothing",
+            remedy="omit --endpoint-url",
+        )
     where = choose_bucket_role_and_image(batch, bucket, role, image)
     job_name = make_job_name()
     naming = PhotographNames.choose_file_names_or_hashes(own=names)

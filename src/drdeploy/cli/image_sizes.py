@@ -9,7 +9,12 @@ import typer
 
 from drdeploy.cli.console import Column, Table, err, print_json, print_line
 from drdeploy.cli.container_engine import find_container_engine_and_print_name
-from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
+from drdeploy.cli.options import (
+    CsvOption,
+    JsonOption,
+    PlotOption,
+    refuse_options_without_effect,
+)
 from drdeploy.files import write_file_atomically
 from drdeploy.units import MB
 
@@ -22,10 +27,12 @@ TITLE_LENGTH = 45
 
 
 def sizes(
+    context: typer.Context,
     images: Annotated[
         list[str] | None,
         typer.Argument(help="Tags of container images; by default, all images of drdeploy."),
     ] = None,
+    *,
     top: Annotated[
         int,
         typer.Option(
@@ -52,6 +59,10 @@ def sizes(
     )
     from drdeploy.study.published_study.printed_figures import list_published_image_sizes
 
+    if as_json:
+        refuse_options_without_effect(
+            context, ["top"], why="with --json, which lists all packages", remedy="omit --json"
+        )
     engine = find_container_engine_and_print_name()
     held = {tag for image in engine.list_images() for tag in image.tags}
     measured = []

@@ -449,6 +449,11 @@ def _make_traffic_from_options(
             "--archive (photographs that are graded once)",
         )
     _refuse_weekly_options_without_effect(weekly, named[0])
+    if photographs_per_patient == 1 and "--between-photographs-s" in weekly:
+        raise InvalidInput(
+            "--between-photographs-s would have no effect with one photograph of each patient",
+            remedy="Omit --between-photographs-s, or give a larger --photographs-per-patient",
+        )
     distribution = (
         look_up_traffic_shape(shape)
         if hours is None

@@ -101,6 +101,7 @@ def run(
                 "Folder of ImageNet weights as Keras publishes them (.h5), for networks without "
                 "trained weights. By default, networks without trained weights get random weights."
             ),
+            exists=True,  # even if no network is built
             file_okay=False,
         ),
     ] = None,

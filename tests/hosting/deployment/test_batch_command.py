@@ -205,6 +205,15 @@ def test_no_job_starts_on_aws_without_approval(folder, tiny_archive, monkeypatch
     assert "the price is not known" in accepted.stderr
 
 
+@pytest.mark.parametrize("option", [("--prices", ASSUMED), ("--accept-unknown-prices",)])
+def test_an_option_about_prices_is_refused_on_a_local_service(folder, tiny_archive, option):
+    refused = run(
+        "batch", "run", folder, "-a", tiny_archive, "--endpoint-url", "http://127.0.0.1:1", *option
+    ).exception
+    assert isinstance(refused, InvalidInput)
+    assert f"{option[0]} would have no effect on a local service" in str(refused)
+
+
 def test_the_file_of_a_recommendation_describes_the_job(local_url, tiny_archive, folder, tmp_path):
     file = tmp_path / "best.tfvars.json"
     instances = {

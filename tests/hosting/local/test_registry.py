@@ -6,6 +6,8 @@ import hashlib
 import http.client
 import io
 import json
+import os
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 from local_aws import client
 
+from drdeploy.hosting.local.registry.blobs import ABANDONED_AFTER_S, BlobStore
 from drdeploy.hosting.local.registry.manifests import ImageManifest
 from drdeploy.hosting.local.registry.routes import MANIFEST_BYTES_MAX, ImageRegistry
 
@@ -158,6 +161,19 @@ def test_a_blob_that_is_no_configuration_names_no_profile(tmp_path, monkeypatch,
     monkeypatch.setattr(registry.manifests, "find_manifest", lambda *_: found)
     monkeypatch.setattr(Path, "read_bytes", None)  # it would read all of a blob of any size
     assert registry.find_profile_of_image("drdeploy", "strange") is None
+
+
+def test_an_upload_that_was_given_up_is_deleted_when_the_next_one_begins(tmp_path):
+    blobs = BlobStore(tmp_path)
+    given_up, in_progress = blobs.begin_upload(), blobs.begin_upload()
+    old = time.time() - ABANDONED_AFTER_S - 60
+    os.utime(tmp_path / f"{given_up}.part", (old, old))
+    blobs.append_to_upload(in_progress, io.BytesIO(b"layer"))
+    latest = blobs.begin_upload()
+    assert {path.stem for path in tmp_path.iterdir()} == {in_progress, latest}
+    with pytest.raises(KeyError):
+        blobs.measure_upload_size(given_up)
+    assert blobs.measure_upload_size(in_progress) == len(b"layer")
 
 
 def test_a_push_to_a_repository_that_ecr_does_not_have_is_refused(aws):

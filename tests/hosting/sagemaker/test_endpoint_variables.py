@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from botocore.exceptions import ProfileNotFound
 
 from drdeploy.cli.deployment import make_account_from_options
 from drdeploy.errors import InvalidInput
@@ -103,3 +104,52 @@ def test_prices_are_those_of_aws_and_no_credentials_go_to_the_local_service(user
     assert facts_of(make_price_list_client())[:2] == (url, "AKIAREAL")
     user_of_aws.setenv("AWS_ENDPOINT_URL", LOCAL)
     assert facts_of(make_price_list_client())[:2] == (url, "AKIAREAL")
+
+
+CONFIG = """
+[default]
+{line}
+[services nearby]
+sagemaker =
+  endpoint_url = {local}
+cloudwatch_logs =
+  endpoint_url = https://logs.example
+"""
+
+
+def set_profile(user_of_aws, folder, line):
+    file = folder / "config"
+    file.write_text(CONFIG.format(line=line, local=LOCAL))
+    user_of_aws.setenv("AWS_CONFIG_FILE", str(file))
+
+
+def test_a_local_service_in_the_users_aws_profile_is_like_one_in_the_variables(
+    user_of_aws, tmp_path
+):
+    set_profile(user_of_aws, tmp_path, f"endpoint_url = {LOCAL}")
+    assert Hosting.connect().is_local is BatchTransform.connect().is_local is True
+    assert AwsAccount().platform == "local"
+    assert facts_of(make_hosting_clients().s3)[:3] == (LOCAL, "local", {})
+    user_of_aws.setenv("AWS_ENDPOINT_URL", "https://all.example")
+    assert facts_of(make_hosting_clients().s3)[:2] == ("https://all.example", "AKIAREAL")
+
+
+def test_a_profile_may_name_an_address_for_each_service(user_of_aws, tmp_path):
+    set_profile(user_of_aws, tmp_path, "services = nearby")
+    assert Hosting.connect().is_local is True
+    assert facts_of(make_boto3_client("logs"))[:2] == ("https://logs.example", "AKIAREAL")
+    assert facts_of(make_boto3_client("s3"))[:2] == (LOCAL, "local")
+
+
+@pytest.mark.parametrize(
+    "line", [f"endpoint_url = {LOCAL}\nignore_configured_endpoint_urls = true", "", "region = x"]
+)
+def test_a_profile_without_an_address_to_use_means_aws(user_of_aws, tmp_path, line):
+    set_profile(user_of_aws, tmp_path, line)
+    assert Hosting.connect().is_local is False
+
+
+def test_a_profile_that_does_not_exist_is_left_to_boto3_to_explain(user_of_aws):
+    user_of_aws.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(ProfileNotFound, match="nobody"):
+        Hosting.connect()

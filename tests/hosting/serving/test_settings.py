@@ -1,11 +1,16 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.serving.settings import (
+    VARIABLES_OF_OTHER_PARTS,
     Settings,
     list_setting_facts,
     make_environment_variables,
     read_settings,
+    refuse_unknown_variables,
 )
 from drdeploy.units import MIB
 
@@ -73,3 +78,53 @@ def test_a_batch_container_takes_larger_files():
     assert Settings().max_payload_bytes == 6 * MIB
     assert Settings(is_batch=True).max_payload_bytes == 20 * MIB
     assert Settings(is_batch=True, max_payload_mb=7).max_payload_bytes == 7 * MIB
+
+
+@pytest.mark.parametrize(
+    ("variable", "remedy"),
+    [
+        ("DRDEPLOY_CONCURENCY", "Unset it, or rename it to DRDEPLOY_CONCURRENCY."),
+        ("DRDEPLOY_DATABSE", "Unset it, or rename it to DRDEPLOY_DATABASE."),
+        ("DRDEPLOY_PORT", "Unset it, or rename it to SAGEMAKER_BIND_TO_PORT."),
+        ("DRDEPLOY_WORKERS", "Unset it, or rename it to MODEL_SERVER_WORKERS."),
+        ("DRDEPLOY_X", "Unset it."),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_refused(variable, remedy):
+    with pytest.raises(InvalidInput) as refused:
+        refuse_unknown_variables({variable: "1"})
+    said = f"{variable}: drdeploy has no environment variable {variable}. {remedy}"
+    assert str(refused.value) == said
+    refuse_unknown_variables({variable: ""})
+
+
+def test_the_variables_that_kubernetes_sets_for_a_service_are_accepted():
+    refuse_unknown_variables(
+        {
+            "DRDEPLOY_SERVICE_HOST": "10.0.0.1",
+            "DRDEPLOY_SERVICE_PORT": "80",
+            "DRDEPLOY_API_SERVICE_PORT_HTTP": "80",
+            "DRDEPLOY_PORT": "tcp://10.0.0.1:80",
+            "DRDEPLOY_PORT_80_TCP": "tcp://10.0.0.1:80",
+            "DRDEPLOY_PORT_80_TCP_ADDR": "10.0.0.1",
+        }
+    )
+
+
+def test_every_variable_that_the_code_and_the_scripts_read_is_known():
+    root = Path(__file__).resolve().parents[3]
+    texts = [
+        path.read_text(encoding="utf-8", errors="ignore")
+        for folder in ("src", "scripts", "tests/clinic", "containers", ".ci")
+        for path in (root / folder).rglob("*")
+        if path.is_file() and path.suffix in {".py", ".sh", ""}
+    ]
+    read = {
+        name
+        for text in texts
+        for name in re.findall(r"""(?:environ|envvar|VARIABLE|\$\{)\W.*?(DRDEPLOY_[A-Z_]+)""", text)
+    }
+    settings = {fact.variable for fact in list_setting_facts()}
+    assert {"DRDEPLOY_DATABASE", "DRDEPLOY_APT_WAIT_S", "DRDEPLOY_NAMES_KEY"} <= read
+    assert read - settings <= VARIABLES_OF_OTHER_PARTS
+    assert VARIABLES_OF_OTHER_PARTS <= read

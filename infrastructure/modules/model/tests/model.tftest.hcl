@@ -61,7 +61,7 @@ run "another_environment_is_another_model" {
   command = plan
 
   variables {
-    environment = { DRDEPLOY_WORKERS = "2" }
+    environment = { MODEL_SERVER_WORKERS = "2" }
   }
 
   assert {

@@ -30,8 +30,11 @@ ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 """The variable with the address of all AWS services. The address of one service is in the variable
 that also has the service's name, for example ``AWS_ENDPOINT_URL_SAGEMAKER``."""
 
-_SERVICE_IN_VARIABLE = {"logs": "cloudwatch-logs"}
-"""The names of services in AWS's variables, if boto3 has another name for the service."""
+_NAMES_IN_SETTINGS = {
+    "application-autoscaling": "application-auto-scaling",
+    "logs": "cloudwatch-logs",
+}
+"""The names of services in AWS's settings, if boto3 has another name for the service."""
 
 LOCAL_KEY_PREFIX = "LKIA"
 """The beginning of the key ids that ``drdeploy local up --shared`` prints. The key ids of AWS begin
@@ -99,39 +102,60 @@ def find_hosting_url(endpoint_url: str | None = None) -> str | None:
 
     Args:
         endpoint_url: The address that the user gave, which is returned unchanged. If it is None,
-            the variables with which users send boto3 and the AWS CLI to another address are read.
-            An address on another machine in these variables does not count: it is, for example,
-            that of a VPC endpoint of AWS.
+            the settings with which users send boto3 and the AWS CLI to another address are read:
+            environment variables, and then the user's AWS profile. An address on another machine in
+            these settings does not count: it is, for example, that of a VPC endpoint of AWS.
     """
-    if endpoint_url or _are_endpoint_variables_ignored():
+    if endpoint_url:
         return endpoint_url
-    url = os.environ.get(f"{ENDPOINT_VARIABLE}_SAGEMAKER") or os.environ.get(ENDPOINT_VARIABLE)
+    url = _read_configured_url("sagemaker")
     return url if is_loopback_url(url) else None
 
 
 def find_endpoint_url(service: str, endpoint_url: str | None = None) -> str | None:
     """Return the address of an AWS service; None means AWS's own address.
 
-    boto3 reads the same variables. By itself, however, it sends the user's AWS credentials also to
+    boto3 reads the same settings. By itself, however, it sends the user's AWS credentials also to
     a service on this machine, and reaches it through a proxy.
 
     Args:
         service: The name of the service, as boto3 spells it.
         endpoint_url: The address that the user gave, which is returned unchanged. If it is None,
-            AWS's variables are read. If only SageMaker has an address, and this address is on this
-            machine, a local service takes the place of all services.
+            AWS's variables and the user's AWS profile are read. If only SageMaker has an address,
+            and this address is on this machine, a local service takes the place of all services.
     """
-    if endpoint_url or _are_endpoint_variables_ignored():
-        return endpoint_url
-    words = _SERVICE_IN_VARIABLE.get(service, service).replace("-", "_").upper()
-    by_variable = os.environ.get(f"{ENDPOINT_VARIABLE}_{words}") or os.environ.get(
+    return endpoint_url or _read_configured_url(service) or find_hosting_url()
+
+
+def _read_configured_url(service: str) -> str | None:
+    """Return the address of an AWS service in the environment or the user's AWS profile."""
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    words = _NAMES_IN_SETTINGS.get(service, service).replace("-", "_")
+    by_variable = os.environ.get(f"{ENDPOINT_VARIABLE}_{words.upper()}") or os.environ.get(
         ENDPOINT_VARIABLE
     )
-    return by_variable or find_hosting_url()
+    return by_variable or _read_url_in_profile(words)
 
 
-def _are_endpoint_variables_ignored() -> bool:
-    return os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
+def _read_url_in_profile(words: str) -> str | None:
+    """Return the address of a service in the user's AWS profile; None without a usable profile."""
+    try:
+        from botocore.exceptions import BotoCoreError
+        from botocore.session import Session
+    except ImportError:  # without the extra `cloud`, nothing is sent to AWS
+        return None
+    session = Session()
+    try:
+        profile, all_settings = session.get_scoped_config(), session.full_config
+    except BotoCoreError:  # boto3 refuses the same profile, and says why
+        return None
+    if profile.get("ignore_configured_endpoint_urls", "").lower() == "true":
+        return None
+    services = all_settings.get("services", {}).get(profile.get("services"), {})
+    of_service = services.get(words)
+    url: str | None = (of_service or {}).get("endpoint_url") or profile.get("endpoint_url")
+    return url
 
 
 def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -50,8 +50,30 @@ _VARIABLES = {
 }
 
 
+PREFIX = "DRDEPLOY_"
+VARIABLES_OF_OTHER_PARTS = frozenset(
+    {
+        "DRDEPLOY_APT_WAIT_S",
+        "DRDEPLOY_ARCHIVE_AUTHORIZATION",
+        "DRDEPLOY_BASE_MIRROR",
+        "DRDEPLOY_DATABASE",
+        "DRDEPLOY_ENDPOINT_URL",
+        "DRDEPLOY_ENGINE_DIR",
+        "DRDEPLOY_LOCAL_HOME",
+        "DRDEPLOY_NAMES_KEY",
+        "DRDEPLOY_PAGE_PICTURES",
+        "DRDEPLOY_WEIGHTS",
+    }
+)
+"""The variables that other commands and the scripts of the repository read.
+
+All variables that begin with ``PREFIX`` are either settings of the server or listed here, so that a
+misspelt variable can be refused.
+"""
+
+
 def _find_name_of_variable(field: str) -> str:
-    return _VARIABLES.get(field, f"DRDEPLOY_{field.upper()}")
+    return _VARIABLES.get(field, f"{PREFIX}{field.upper()}")
 
 
 def _describe_setting_field(meaning: str, unit: str = "", **bounds: Any) -> msgspec.Meta:
@@ -247,6 +269,44 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             where=variable,
             remedy="Read `drdeploy serve --help`, which lists the allowed values of each setting",
         ) from err
+
+
+def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    """Refuse environment variables that begin with ``DRDEPLOY_`` but that nothing reads.
+
+    Such a variable is nearly always misspelt, and would have no effect. An empty variable counts as
+    unset. The variables that Kubernetes sets for a service whose name begins with ``drdeploy`` are
+    accepted.
+
+    Raises:
+        InvalidInput: There is such a variable; the error suggests the variable with the most
+            similar name.
+    """
+    settings = {field.encode_name for field in msgspec.structs.fields(Settings)}
+    known = settings | VARIABLES_OF_OTHER_PARTS
+    for name in sorted(environ):
+        is_unknown = name.startswith(PREFIX) and name not in known and environ[name]
+        if is_unknown and not _is_set_by_kubernetes(name, environ[name]):
+            from difflib import get_close_matches
+
+            meant = {one.removeprefix(PREFIX): one for one in known}
+            meant |= {field.upper(): variable for field, variable in _VARIABLES.items()}
+            similar = get_close_matches(name.removeprefix(PREFIX), sorted(meant), 1)
+            raise InvalidInput(
+                f"drdeploy has no environment variable {name}",
+                where=name,
+                remedy=f"Unset it, or rename it to {meant[similar[0]]}" if similar else "Unset it",
+            )
+
+
+def _is_set_by_kubernetes(name: str, value: str) -> bool:
+    """Whether Kubernetes may have set a variable, for example ``DRDEPLOY_SERVICE_HOST``.
+
+    Kubernetes tells each container the address of each service in such variables, which begin with
+    the service's name.
+    """
+    is_address = name.endswith("_PORT") and "://" in value  # DRDEPLOY_PORT=tcp://10.0.0.1:8080
+    return is_address or any(part in name for part in ("_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"))
 
 
 def make_environment_variables(settings: Settings) -> dict[str, str]:

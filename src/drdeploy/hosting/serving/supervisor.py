@@ -22,6 +22,7 @@ from drdeploy.hosting.serving.settings import (
     Settings,
     list_setting_facts,
     read_settings,
+    refuse_unknown_variables,
 )
 from drdeploy.hosting.serving.state_folder import make_folder_of_counters_and_sockets
 from drdeploy.hosting.serving.worker_plan import choose_worker_and_thread_counts
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> i
     log = ServerLog()
     try:
         _refuse_arguments(argv)
+        refuse_unknown_variables(environ)
         settings = read_settings(environ)
         return _serve_profile(settings, ServerLog(settings.log_level))
     except DrdeployError as err:

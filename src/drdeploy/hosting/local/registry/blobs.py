@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+import time
 import uuid
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from drdeploy.files import CHUNK_BYTES, sha256_of_file
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+ABANDONED_AFTER_S = 3600.0
+"""An upload that has received nothing for this time is deleted when the next upload begins. Clients
+that break off, for example by Ctrl-C, do not cancel their uploads.
+"""
 
 
 class WrongDigest(ValueError):
@@ -43,7 +50,8 @@ class BlobStore:
         return path if path.is_file() else None
 
     def begin_upload(self) -> str:
-        """Begin an upload and return its id."""
+        """Begin an upload and return its id; uploads that were given up are deleted."""
+        self._delete_abandoned_uploads()
         self._folder.mkdir(parents=True, exist_ok=True)
         upload = uuid.uuid4().hex
         part = self._folder / f"{upload}.part"
@@ -83,6 +91,18 @@ class BlobStore:
         with self._lock:
             self._uploads.pop(upload, None)
         part.unlink(missing_ok=True)
+
+    def _delete_abandoned_uploads(self) -> None:
+        with self._lock:
+            uploads = dict(self._uploads)
+        for upload, part in uploads.items():
+            try:
+                idle_s = time.time() - part.stat().st_mtime
+            except FileNotFoundError:  # finished or cancelled meanwhile
+                continue
+            if idle_s > ABANDONED_AFTER_S:
+                with suppress(KeyError):
+                    self.cancel_upload(upload)
 
     def _find_file_of_upload(self, upload: str) -> Path:
         with self._lock:
