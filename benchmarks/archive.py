@@ -570,7 +570,9 @@ def watch_processes(pid: int, began: float, seen: GradingRun, over: threading.Ev
             seen.memory.append((at, own, own + below))
             benchmark = psutil.Process()
             seen.workers.update(one.pid for one in find_grading_workers(benchmark))
-            cpu_s = {}
+            # A worker may end before the sample that is nearest to the last line of progress. What
+            # it has used still counts as the benchmark's own.
+            cpu_s = dict(seen.cpu_s[-1][1]) if seen.cpu_s else {}
             for one in (benchmark, *benchmark.children(recursive=True)):
                 with suppress(psutil.Error):
                     cpu_s[one.pid] = sum(one.cpu_times()[:2])
