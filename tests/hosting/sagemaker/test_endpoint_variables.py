@@ -128,7 +128,8 @@ def test_a_local_service_in_the_users_aws_profile_is_like_one_in_the_variables(
 ):
     set_profile(user_of_aws, tmp_path, f"endpoint_url = {LOCAL}")
     assert Hosting.connect().is_local is BatchTransform.connect().is_local is True
-    assert AwsAccount().platform == "local"
+    with pytest.raises(InvalidInput, match="AWS's settings name the local service at"):
+        AwsAccount()
     assert facts_of(make_hosting_clients().s3)[:3] == (LOCAL, "local", {})
     user_of_aws.setenv("AWS_ENDPOINT_URL", "https://all.example")
     assert facts_of(make_hosting_clients().s3)[:2] == ("https://all.example", "AKIAREAL")

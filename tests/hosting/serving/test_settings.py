@@ -119,11 +119,8 @@ def test_every_variable_that_the_code_and_the_scripts_read_is_known():
         for path in (root / folder).rglob("*")
         if path.is_file() and path.suffix in {".py", ".sh", ""}
     ]
-    read = {
-        name
-        for text in texts
-        for name in re.findall(r"""(?:environ|envvar|VARIABLE|\$\{)\W.*?(DRDEPLOY_[A-Z_]+)""", text)
-    }
+    place = re.compile(r"(?:(?:environ|envvar|VARIABLE)\W.*?|\$\{)(DRDEPLOY_[A-Z_]+)")
+    read = {name for text in texts for name in place.findall(text)}
     settings = {fact.variable for fact in list_setting_facts()}
     assert {"DRDEPLOY_DATABASE", "DRDEPLOY_APT_WAIT_S", "DRDEPLOY_NAMES_KEY"} <= read
     assert read - settings <= VARIABLES_OF_OTHER_PARTS

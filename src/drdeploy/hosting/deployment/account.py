@@ -66,20 +66,20 @@ class AwsAccount:
     region: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an account on AWS if AWS's variables send all requests to this machine.
+        """Refuse an account on AWS if AWS's settings send all requests to this machine.
 
-        Terraform and boto3 read the variables. They would then find none of the resources on AWS,
+        Terraform and boto3 read the settings. They would then find none of the resources on AWS,
         and forget them, although they cost money.
 
         Raises:
-            InvalidInput: A variable names a service on this machine.
+            InvalidInput: A variable or the AWS profile names a service on this machine.
         """
         url = find_hosting_url(self.endpoint_url)
         if url and not self.endpoint_url:
             raise InvalidInput(
-                f"The deployment is on AWS, but AWS's variables name the local service at {url}",
-                where="AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SAGEMAKER",
-                remedy="Unset these variables, or choose the local service as the target",
+                f"The deployment is on AWS, but AWS's settings name the local service at {url}",
+                where="AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SAGEMAKER, endpoint_url in the profile",
+                remedy="Unset these settings, or choose the local service as the target",
             )
 
     @property
