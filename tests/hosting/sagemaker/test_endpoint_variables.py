@@ -90,9 +90,9 @@ def test_variables_that_are_to_be_ignored_are_ignored(user_of_aws):
 
 def test_what_is_on_aws_is_not_touched_while_awss_variables_name_this_machine(user_of_aws):
     user_of_aws.setenv("AWS_ENDPOINT_URL", LOCAL)
-    with pytest.raises(InvalidInput, match=rf"on AWS, but .* {LOCAL}.*Unset these variables"):
+    with pytest.raises(InvalidInput, match=rf"on AWS, but .* {LOCAL}.*Unset these settings"):
         AwsAccount()
-    with pytest.raises(InvalidInput, match="Unset these variables"):
+    with pytest.raises(InvalidInput, match="Unset these settings"):
         make_account_from_options("aws", None, None)
     for target in (None, "local"):
         assert make_account_from_options(target, None, None).endpoint_url == LOCAL

@@ -298,7 +298,7 @@ def test_terraform_is_prepared_for_the_local_service_before_it_has_started(
     with pytest.raises(KeyboardInterrupt):
         run_plan(plan_with(WARM), options, NotesOnly())
     assert platforms == ["local"]
-    with pytest.raises(InvalidInput, match="on AWS, but AWS's variables name the local service"):
+    with pytest.raises(InvalidInput, match="on AWS, but AWS's settings name the local service"):
         run_plan(plan_with(WARM), replace(options, aws=True), NotesOnly())
 
 
