@@ -170,7 +170,8 @@ class Dataset:
 
     def has_split(self, name: str) -> bool:
         """Whether the data set has a split, even if none of the split's photographs is used."""
-        return any(one.split == name for one in (*self.photographs, *self.set_aside))
+        splits = {one.split for one in self.photographs} | {one.split for one in self.set_aside}
+        return name in splits
 
     @cached_property
     def digest(self) -> str:
