@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 DRAWS = 12
 """How many random numbers are drawn to change one photograph."""
-SEEDS = 2**31
-"""The seeds of TensorFlow's stateless generator are below this number; larger ones are reduced."""
 SMALLEST = 1e-4
 """Smallest value of a pixel before gamma correction, on a scale from 0 to 1. At zero, the gradient
 of a power can be infinite.

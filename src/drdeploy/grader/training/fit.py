@@ -19,7 +19,7 @@ from drdeploy.grader.evaluation.metrics import (
 from drdeploy.grader.grading.prediction import grades_from_probabilities
 from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 from drdeploy.grader.networks.network import extract_pooled_feature_network
-from drdeploy.grader.training.augmentation import SEEDS, augment_photographs
+from drdeploy.grader.training.augmentation import augment_photographs
 from drdeploy.grader.training.checkpoint import Checkpoint, History
 from drdeploy.grader.training.frozen_features import FrozenFeatures, split_network_at_layer
 from drdeploy.grader.training.scaling import scale_pixel_values
@@ -229,7 +229,7 @@ class _Trainer:
                 self._tf.constant(self._read_inputs(epoch, chosen)),
                 self._tf.constant(self._targets[chosen]),
                 self._tf.constant(self._weights[chosen]),
-                self._tf.constant([self._seed % SEEDS, done], dtype=self._tf.int32),
+                self._tf.constant([self._seed, done], dtype=self._tf.int32),
             )
             losses.append(float(loss))
         return float(np.mean(losses))

@@ -15,7 +15,7 @@ import numpy as np
 from drdeploy.errors import InvalidInput
 from drdeploy.files import open_for_atomic_write
 from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
-from drdeploy.grader.training.augmentation import SEEDS, augment_photographs
+from drdeploy.grader.training.augmentation import augment_photographs
 from drdeploy.grader.training.scaling import scale_pixel_values
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _read_or_compute(
         rows = [
             compute(
                 tf.constant(pixels[at : at + BATCH_SIZE]),
-                tf.constant([seed % SEEDS, epoch * len(pixels) + at], dtype=tf.int32),
+                tf.constant([seed, epoch * len(pixels) + at], dtype=tf.int32),
             ).numpy()
             for at in steps
         ]
