@@ -113,6 +113,16 @@ def test_linked_folders_are_searched_and_each_folder_once(tmp_path):
     }
 
 
+def test_a_folder_to_which_two_links_lead_is_searched_once(tmp_path):
+    write(tmp_path / "elsewhere", "x.jpg", "inner/y.jpg")
+    folder = tmp_path / "eyes"
+    folder.mkdir()
+    (folder / "a").symlink_to(tmp_path / "elsewhere" / "inner")
+    (folder / "b").symlink_to(tmp_path / "elsewhere")
+    assert photographs(folder) == ["a/y.jpg", "b/x.jpg"]
+    assert causes(folder) == {"b/inner": ("linked", "")}
+
+
 def test_a_folder_that_cannot_be_opened_is_counted(tmp_path, monkeypatch):
     write(tmp_path, "a.jpg", "closed/b.jpg")
     scan = os.scandir

@@ -14,6 +14,7 @@ from drdeploy.cli.console import (
     format_figure_with_interval,
     print_json,
     print_line,
+    print_note,
     print_note_on_photograph_names,
     print_notice,
 )
@@ -81,7 +82,11 @@ def compare(
 
     For research use. Not a medical device.
     """
-    from drdeploy.grader.datasets import load_dataset, set_copies_aside
+    from drdeploy.grader.datasets import (
+        load_dataset,
+        set_copies_aside,
+        set_undecodable_aside,
+    )
     from drdeploy.grader.training.compare import NetworkComparison
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.recommendation.candidates import (
@@ -94,9 +99,11 @@ def compare(
     candidates = _make_candidates(architectures, weights or ["random"])
     with err.status("Reading the data set"):
         dataset = load_dataset(data, names=PhotographNames.choose_file_names_or_hashes(own=names))
-        dataset = set_copies_aside(dataset).select_training_part()
+        dataset = set_undecodable_aside(set_copies_aside(dataset).select_training_part())
     for one in dataset.set_aside:
         print_line(f"set aside: {one.name}: {one.reason}", to=err)
+    for note in dataset.notes:
+        print_note(note)
     print_note_on_photograph_names(own=names)
     comparison = NetworkComparison(dataset, folds, seed, out_dir)
     compared = _compare_all_networks(comparison, candidates)

@@ -12,6 +12,7 @@ from drdeploy.cli.console import (
     print_facts,
     print_json,
     print_line,
+    print_note,
     print_note_on_photograph_names,
     print_notice,
 )
@@ -131,6 +132,8 @@ def quantize(
         print_json(document)
     else:
         _print_quantization(document, report)
+    for note in outcome.notes:
+        print_note(note)
     print_note_on_photograph_names(own=names)
     if outcome.archive is None:
         raise typer.Exit(1)

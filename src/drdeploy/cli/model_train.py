@@ -15,6 +15,7 @@ from drdeploy.cli.console import (
     print_facts,
     print_json,
     print_line,
+    print_note,
     print_note_on_photograph_names,
     print_notice,
 )
@@ -119,6 +120,8 @@ def train(
     folder = out_dir or Path("build/training") / plan.architecture.name.lower()
     for one in plan.dataset.set_aside:
         print_line(f"set aside: {one.name}: {one.reason}", to=err)
+    for note in plan.dataset.notes:
+        print_note(note)
     with _TrainingProgress(plan) as progress:
         trained = run(plan, folder, cache=CACHE, on_epoch=progress.on_epoch)
     document = build_training_run_document(trained)

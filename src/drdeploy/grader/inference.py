@@ -32,6 +32,7 @@ from drdeploy.grader.runtimes.model_loading import (
     import_runtime_module,
     load_model_in_runtime,
     open_model,
+    refuse_thread_count_below_one,
 )
 from drdeploy.grader.runtimes.photographs_in_progress import PhotographsInProgress
 from drdeploy.grader.runtimes.second_thread import SecondThread
@@ -198,6 +199,7 @@ class InferenceService:
             InvalidInput: No runtime has this name, or a number of threads is below 1.
             ModelError: The runtime is missing or refuses the model, or a prediction fails.
         """
+        refuse_thread_count_below_one(threads_when_alone)
         started = time.perf_counter()
         artifact = open_artifact(model)
         import_runtime_module(artifact, runtime=runtime)

@@ -325,6 +325,10 @@ class _PhotographSearch:
                 self._record_left_out_file(current, "closed", err.strerror or "")
                 yield
                 continue
+            if (info.st_dev, info.st_ino) in self._entered:  # another link leads to it, too
+                self._record_left_out_file(current, "linked")
+                yield
+                continue
             self._entered.add((info.st_dev, info.st_ino))
             within = [
                 Path(entry.path) for entry in entries if self._record_file_and_tell_if_folder(entry)

@@ -105,7 +105,8 @@ def estimate_design_effect(values: Floats, groups: NDArray[np.generic]) -> float
     independent = float(departures @ departures)
     _, member_of = np.unique(groups, return_inverse=True)
     sums = np.bincount(member_of, weights=departures)
-    if independent <= 0 or sums.size < 2:
+    # If each photograph is a group of its own, rounding must not make the effect larger than 1.
+    if independent <= 0 or sums.size < 2 or sums.size == values.size:
         return 1.0
     return max(1.0, float(sums @ sums) / independent)
 

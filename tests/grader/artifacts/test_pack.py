@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tarfile
 
 import numpy as np
@@ -133,6 +134,13 @@ def test_a_link_out_of_the_folder_is_not_packed(tmp_path, scattered, saved_model
     for model in (path, saved_model):
         with pytest.raises(ArtifactError, match=r"outside the model's folder.*cp -rL"):
             pack_archive(model, tmp_path / "model.tar.gz", described("grader"))
+
+
+def test_a_link_to_a_folder_is_not_left_out(tmp_path, saved_model):
+    shutil.move(saved_model / "variables", tmp_path / "variables")
+    (saved_model / "variables").symlink_to(tmp_path / "variables")
+    with pytest.raises(ArtifactError, match=r"'variables' is a link to a folder.*cp -rL"):
+        pack_archive(saved_model, tmp_path / "model.tar.gz", described("grader"))
 
 
 def test_weights_inside_a_subgraph_are_found(tmp_path):

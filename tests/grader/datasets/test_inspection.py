@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from drdeploy.cli.dataset import app
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.datasets import load_dataset, set_undecodable_aside
+from drdeploy.grader.datasets.pictures import draw_class_distribution
 from drdeploy.grader.grading import Grade
 from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
@@ -102,6 +103,12 @@ def test_pictures_are_drawn_of_what_is_usable(painted, tmp_path):
     height = len(orange) // 5
     share = [orange[at * height : (at + 1) * height].mean() for at in range(5)]
     assert share[3] < 0.75 * min(share[:3])
+
+
+def test_photographs_without_a_split_are_in_the_bars(labelled):
+    dataset = labelled((1, 0, "train", "a"), (2, 0, "test", "b"), (3, 4, "", "c"))
+    (axes,) = draw_class_distribution(dataset).axes
+    assert sum(bar.get_height() for bar in axes.patches) == 3
 
 
 def test_the_same_data_set_gives_the_same_pictures(painted, tmp_path):

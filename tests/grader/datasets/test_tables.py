@@ -7,6 +7,7 @@ from labelled_folders import write_photograph
 
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.datasets import load_dataset, set_copies_aside
+from drdeploy.grader.datasets.columns import find_column, group_by_patient_column
 from drdeploy.grader.datasets.grade_names import parse_grade
 from drdeploy.photograph_names import OWN_NAMES
 
@@ -340,3 +341,110 @@ def test_a_table_that_is_too_large_is_refused_and_not_read(tmp_path, monkeypatch
     write(tmp_path, ["a.jpg"], labels=TABLE)
     with pytest.raises(InvalidInput, match="more than 20 bytes"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("rows", [1, 60_000])
+def test_a_quotation_mark_that_is_not_closed_swallows_no_rows(tmp_path, rows):
+    text = 'file,icdr_grade,note\na.jpg,2,"blurred\n' + "b.jpg,0,\n" * rows
+    write(tmp_path, ["a.jpg", "b.jpg"], labels=text)
+    with pytest.raises(InvalidInput, match=r"quotation mark.*is not closed.*Remove the quotation"):
+        load(tmp_path)
+    write(tmp_path, [], labels='file,icdr_grade,note\na.jpg,2,"blurred\nat the rim"\nb.jpg,0,\n')
+    assert grades(load(tmp_path)) == {"a.jpg": 2, "b.jpg": 0}
+
+
+def test_a_third_column_without_a_name_is_noted(tmp_path):
+    write(tmp_path, ["a.jpg", "b.jpg"], labels="a.jpg,2,patient 1\nb.jpg,0,\n")
+    dataset = load(tmp_path)
+    assert grades(dataset) == {"a.jpg": 2, "b.jpg": 0}
+    why = "labels.csv: values after the last column were skipped. Rows with such values: 1."
+    assert why in dataset.notes
+
+
+@pytest.mark.parametrize("missing", ["NA", "NaN", "", "-", "<NA>"])
+def test_words_for_a_missing_value_name_no_patient_no_split_and_no_original(tmp_path, missing):
+    header = "file,icdr_grade,patient,split,source_sha256"
+    rows = "".join(f"{name}.jpg,2,{missing},{missing},{missing}\n" for name in "ab")
+    write(tmp_path, ["a.jpg", "b.jpg", "c.jpg"], labels=f"{header}\n{rows}c.jpg,1,p1,train,\n")
+    dataset = load(tmp_path)
+    assert len(set(dataset.groups)) == 3
+    assert dataset.splits == ("train",)
+    assert set_copies_aside(dataset).set_aside == ()
+    why = "rows without a patient: 2. Each of these photographs counts as a patient of its own."
+    assert f"labels.csv: {why}" in dataset.notes
+    with pytest.raises(InvalidInput, match="2 of 3 photographs have no patient"):
+        group_by_patient_column(dataset, "patient", OWN_NAMES)
+
+
+def test_the_splits_for_training_and_for_the_test_may_be_spelt_differently(tmp_path):
+    rows = "a.jpg,2,Training\nb.jpg,0,TEST\nc.jpg,1,Validation\n"
+    files = ["a.jpg", "b.jpg", "c.jpg"]
+    write(tmp_path, files, labels=f"file,icdr_grade,split\n{rows}")
+    dataset = load(tmp_path)
+    assert dataset.splits == ("Validation", "test", "train")
+    assert grades(dataset.select_training_part()) == {"a.jpg": 2}
+    assert dataset.notes == (
+        "The split 'Training' is read as 'train'.",
+        "The split 'TEST' is read as 'test'.",
+    )
+
+
+def test_of_two_columns_that_differ_in_brackets_the_named_one_is_found():
+    columns = ("age (years)", "age (group)")
+    assert find_column("age (group)", columns, option="--by", where="t.csv") == "age (group)"
+    assert find_column("Age", columns, option="--by", where="t.csv") == "age (years)"
+
+
+def test_a_table_that_cannot_be_read_beside_another_is_noted(tmp_path):
+    pointer = b"version https://git-lfs.github.com/spec/v1"
+    write(tmp_path, ["train/a.jpg", "train/b.jpg"], train=TABLE, test=pointer)
+    dataset = load(tmp_path)
+    assert dataset.layout == "table"
+    assert "test.csv was skipped. The file is a Git LFS pointer, not a table." in dataset.notes
+
+
+def test_a_submission_is_no_table_of_labels_and_that_is_said(tmp_path):
+    write(tmp_path, ["a.jpg", "b.jpg"], my_submission=TABLE)
+    with pytest.raises(InvalidInput, match=r"contains 'submission'.*path of the table"):
+        load(tmp_path)
+    assert grades(load(tmp_path / "my_submission.csv")) == {"a.jpg": 2, "b.jpg": 0}
+
+
+def test_photographs_beside_the_folders_of_photographs_are_counted(tmp_path):
+    write(tmp_path, ["0/a.jpg", "1/b.jpg", "c.jpg"])
+    (tmp_path / "d.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / ".hidden").touch()
+    notes = load(tmp_path).notes
+    assert "Photographs without a label were skipped in .: 1." in notes
+    assert any("in the format HEIC" in note for note in notes)
+    assert not any("hidden" in note for note in notes)
+
+
+def test_folders_of_grades_in_a_folder_that_names_no_split_are_noted(tmp_path):
+    write(tmp_path, ["train/0/a.jpg", "train/1/b.jpg", "holdout/0/c.jpg"])
+    dataset = load(tmp_path)
+    assert dataset.splits == ("train",)
+    why = "The folder 'holdout' was skipped, because its name mentions no split."
+    assert why in dataset.notes
+
+
+def test_a_folder_is_not_taken_for_the_photograph_of_the_same_name(tmp_path):
+    write(tmp_path, ["3.jpg", "3/4.jpg"], labels="image,level\n3,2\n")
+    assert grades(load(tmp_path)) == {"3.jpg": 2}
+
+
+def test_a_second_table_of_the_same_name_is_noted(tmp_path):
+    write(tmp_path, ["a.jpg", "b.jpg"], labels=TABLE)
+    (tmp_path / "labels.tsv").write_text("file\ticdr_grade\na.jpg\t4\n")
+    dataset = load(tmp_path)
+    assert grades(dataset) == {"a.jpg": 2, "b.jpg": 0}
+    assert dataset.notes == ("labels.tsv was skipped, because labels.csv is read.",)
+
+
+def test_the_test_split_is_not_trained_on_where_no_split_is_called_train(tmp_path):
+    write(tmp_path, ["a.jpg", "b.jpg"], labels="file,icdr_grade,split\na.jpg,2,\nb.jpg,0,test\n")
+    training = load(tmp_path).select_training_part()
+    assert grades(training) == {"a.jpg": 2}
+    assert any("There is no split 'train'" in note for note in training.notes)
+    write(tmp_path, [], labels="file,icdr_grade,split\na.jpg,2,test\nb.jpg,0,test\n")
+    assert len(load(tmp_path).select_training_part()) == 2

@@ -16,6 +16,7 @@ from pydicom import DataElement, Dataset, config, uid
 
 from drdeploy.errors import UnsupportedImage
 from drdeploy.grader.dicom.photographs import DicomFile
+from drdeploy.grader.fundus.limits import ImageLimits
 
 COLOURS = np.asarray(gradient())
 GREYS = COLOURS[..., 0]
@@ -177,3 +178,29 @@ def test_numbers_that_are_not_finite_are_refused(elements):
         dataset.add(DataElement(name, "DS", text, validation_mode=config.IGNORE))
     with pytest.raises(UnsupportedImage, match="not a finite number"):
         pixels_of(dataset)
+
+
+def test_a_grey_jpeg_is_not_turned_by_its_exif_data():
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    jpeg = io.BytesIO()
+    Image.fromarray(GREYS).save(jpeg, "JPEG", quality=95, exif=exif)
+    dataset = make_dataset(GREYS, photometric="MONOCHROME2")
+    found = pixels_of(encapsulate(dataset, [jpeg.getvalue()], uid.JPEGBaseline8Bit))
+    assert largest_difference(found[..., 0], GREYS) <= 8
+
+
+def test_a_compressed_frame_may_be_larger_than_a_request():
+    side_px = 3000
+    noise = np.random.default_rng(0).integers(0, 256, (side_px, side_px), dtype=np.uint8)
+    jpeg = encoded(Image.fromarray(noise), "JPEG", quality=95)
+    assert len(jpeg) > ImageLimits().max_bytes
+    dataset = make_dataset(noise, photometric="MONOCHROME2")
+    found = pixels_of(encapsulate(dataset, [jpeg], uid.JPEGBaseline8Bit))
+    assert found.shape == (side_px, side_px, 3)
+
+
+def test_without_a_highest_bit_the_stored_bits_are_the_lowest():
+    dataset = make_dataset(GREYS)
+    del dataset.HighBit
+    assert (pixels_of(dataset)[..., 0] == GREYS).all()

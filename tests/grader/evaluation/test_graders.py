@@ -91,7 +91,28 @@ def test_what_is_set_aside_of_the_split_is_listed_and_nothing_of_another(dataset
     (conflict,) = choose_test_photographs(dataset).test_set.set_aside[-1:]
     assert conflict.file == dataset.folder / "test" / "conflict.jpg"
     files = {one.file.name for one in choose_test_photographs(dataset).test_set.set_aside}
-    assert files == {"conflict.jpg", "gone.jpg"}  # of a missing file the split is not known
+    assert files == {"conflict.jpg"}
+    training = choose_test_photographs(dataset, "train").test_set.set_aside
+    assert {one.file.name for one in training} == {"conflict.jpg", "copy.jpg", "gone.jpg"}
+
+
+def test_without_the_files_of_the_test_split_nothing_else_is_evaluated(dataset):
+    for file in (dataset.folder / "test").iterdir():
+        file.unlink()
+    dataset = load_dataset(dataset.folder, keep_unreadable=True)
+    with pytest.raises(InvalidInput, match=r"split 'test' can be used.*the file is missing"):
+        choose_test_photographs(dataset)
+    assert names(choose_test_photographs(dataset, "train")) == ["a", "b", "copy", "conflict"]
+
+
+def test_without_the_files_of_the_training_split_nothing_else_is_trained_on(dataset, tmp_path):
+    for file in (dataset.folder / "train").iterdir():
+        file.unlink()
+    dataset = load_dataset(dataset.folder)
+    with pytest.raises(InvalidInput, match=r"split 'train' can be used.*the file is missing"):
+        dataset.select_training_part()
+    tiny = Grader("tiny", "", open_artifact(onnx_artifact(tmp_path / "tiny")).manifest)
+    assert find_known_photographs(tiny, choose_test_photographs(dataset)).trained_on is None
 
 
 def test_sessions_of_another_split_are_noted_and_can_be_set_aside(dataset):
@@ -102,6 +123,8 @@ def test_sessions_of_another_split_are_noted_and_can_be_set_aside(dataset):
     reasons = [one.reason for one in strict.test_set.set_aside]
     assert reasons.count("the session or patient is in another split too") == 2
     assert not any("share a session" in note for note in strict.test_set.notes)
+    everything = choose_test_photographs(dataset, "all", new_sessions=True)
+    assert any("leaves no photograph out" in note for note in everything.test_set.notes)
 
 
 def test_without_sessions_a_note_says_what_that_does_to_intervals(tmp_path):
@@ -172,3 +195,23 @@ def test_a_table_without_an_artifact_is_evaluated_by_its_most_probable_grades(tm
 def test_those_of_the_same_name_are_called_by_their_paths():
     named = make_names_distinct([Grader("m", "a/m"), Grader("m", "b/m"), Grader("n", "n")])
     assert [one.name for one in named] == ["a/m", "b/m", "n"]
+
+
+def test_photographs_of_one_name_are_noted_and_not_matched(tmp_path):
+    path = tmp_path / "run" / "oof.csv"
+    graded([0, 3, 4], [0, 3, 3], files=["left.jpg", "left.jpg", "b.jpg"]).write_csv(path)
+    found = evaluate_prediction_table(path, None)
+    assert any("Names that several rows of the table have: 1." in note for note in found.notes)
+    other = evaluated("new", [0, 3, 4], [0, 3, 4], files=[*found.graded.files[1:], "x"])
+    with pytest.raises(InvalidInput, match=r"oof\.csv: Two rows have the name photo-"):
+        compare_on_common_photographs(found, other)
+
+
+def test_the_column_of_patients_may_also_form_subgroups(tmp_path):
+    path = tmp_path / "oof.csv"
+    header = "file,icdr_grade,p0,p1,p2,p3,p4,site"
+    rows = [f"{at}.jpg,{at % 5},0.2,0.2,0.2,0.2,0.2,s{at % 2}" for at in range(10)]
+    path.write_text("\n".join([header, *rows]))
+    options = EvaluationOptions(by=("site",))
+    found = evaluate_prediction_table(path, None, options=options, patient="site")
+    assert [one.value for one in found.details.subgroups["site"]] == ["s0", "s1"]

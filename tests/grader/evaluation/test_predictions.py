@@ -119,3 +119,44 @@ def test_a_table_that_holds_no_predictions_says_where(tmp_path, text, complaint)
 def test_a_table_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(InvalidInput, match="predictions does not exist"):
         GradedSet.read_csv(tmp_path / "oof.csv")
+
+
+@pytest.mark.parametrize("word", ["true", "True", "TRUE", "1", "yes", ""])
+def test_a_photograph_has_a_grade_however_a_program_writes_it(tmp_path, word):
+    path = tmp_path / "theirs.csv"
+    header = TABLE.replace("icdr_grade", "icdr_grade,Gradable")
+    path.write_text(f"{header}a.jpg,2,{word},0,0,1,0,0\nb.jpg,0,False,,,,,\n")
+    assert GradedSet.read_csv(path).is_gradable.tolist() == [True, False]
+
+
+def test_a_word_that_is_neither_yes_nor_no_is_refused(tmp_path):
+    path = tmp_path / "theirs.csv"
+    header = TABLE.replace("icdr_grade", "icdr_grade,gradable")
+    path.write_text(f"{header}a.jpg,2,maybe,0,0,1,0,0\n")
+    with pytest.raises(InvalidInput, match=r"row 1: The text of the cell.*neither true nor false"):
+        GradedSet.read_csv(path)
+
+
+def test_the_column_of_groups_may_have_capital_letters_and_missing_values(tmp_path):
+    path = tmp_path / "theirs.csv"
+    header = TABLE.replace("icdr_grade", "icdr_grade,Group")
+    rows = "".join(f"{at}.jpg,2,{group},0,0,1,0,0\n" for at, group in enumerate(("g", "g", "NA")))
+    path.write_text(header + rows)
+    read = GradedSet.read_csv(path)
+    assert read.groups.tolist() == ["g", "g", "2.jpg"]
+    assert read.group_unit == "group"
+
+
+def test_a_column_that_is_needed_and_occurs_twice_is_refused(tmp_path):
+    path = tmp_path / "theirs.csv"
+    path.write_text(TABLE.replace("p4", "p4,P4") + "a.jpg,2,0,0,1,0,0,0\n")
+    with pytest.raises(InvalidInput, match="2 columns 'p4'"):
+        GradedSet.read_csv(path)
+
+
+def test_photographs_of_unknown_patients_are_not_read_back_as_patients(service, tmp_path):
+    write_photograph(tmp_path / "a.jpg", 1)
+    write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("a.jpg", 2))
+    written = predict_dataset(service, load_dataset(tmp_path))
+    written.write_csv(tmp_path / "predictions.csv")
+    assert GradedSet.read_csv(tmp_path / "predictions.csv").group_unit == written.group_unit == ""

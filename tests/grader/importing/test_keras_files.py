@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -147,3 +148,19 @@ def test_a_zip_of_something_else_is_refused(tmp_path, refused):
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as file:
         file.writestr("notes.txt", "x")
     refused(tmp_path / "m.keras", "holds only weights")
+
+
+def test_a_damaged_part_of_a_compressed_keras_file_is_called_damaged(tmp_path, refused):
+    with zipfile.ZipFile(tmp_path / "m.keras", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("config.json", json.dumps({"layers": list(range(1000))}))
+    data = bytearray((tmp_path / "m.keras").read_bytes())
+    start = data.index(b"config.json") + len("config.json")
+    data[start : start + 8] = b"\xff" * 8
+    (tmp_path / "m.keras").write_bytes(data)
+    refused(tmp_path / "m.keras", "damaged or incomplete")
+
+
+def test_a_description_that_is_no_text_is_no_network(tmp_path, refused):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = 7
+    refused(tmp_path / "m.h5", "holds only weights")

@@ -1,6 +1,7 @@
 """Smaller graphs answer as their originals do, and their archives say what became of them."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -255,6 +256,30 @@ def test_a_folder_of_photographs_is_all_that_the_library_needs(archive, labelled
     assert outcome.calibrated_on == f"5 photographs of {labelled.name}"
     assert outcome.validated_on == f"35 photographs of {labelled.name}"
     assert read_manifest_in_archive(outcome.archive).quantization.verdict == outcome.verdict.outcome
+
+
+def test_a_damaged_photograph_is_set_aside_and_that_is_said(archive, labelled, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(labelled, folder)
+    for file in folder.glob("*.jpg"):  # whichever are chosen, some of them are damaged
+        if int(file.stem) % 2:
+            data = file.read_bytes()
+            file.write_bytes(data[: len(data) // 2])
+    outcome = quantization.quantize(archive, folder, images=10)
+    assert outcome.calibrated_on != f"10 photographs of {folder.name}"
+    assert any("set aside" in note and "unreadable" in note for note in outcome.notes)
+    assert outcome.document["notes"] == list(outcome.notes)
+
+
+def test_the_original_is_not_overwritten_and_no_split_is_ignored(archive, labelled):
+    before = archive.read_bytes()
+    with pytest.raises(InvalidInput, match="would overwrite the original"):
+        quantization.quantize(archive, labelled, archive)
+    with pytest.raises(InvalidInput, match="only among the photographs of --validation"):
+        quantization.quantize(archive, labelled, split="test")
+    with pytest.raises(InvalidInput, match="calibrated on -1 photographs"):
+        quantization.quantize(archive, labelled, images=-1)
+    assert archive.read_bytes() == before
 
 
 def predict_gray(archive, folder):

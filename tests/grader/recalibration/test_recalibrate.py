@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -286,6 +287,15 @@ def test_too_few_photographs_are_refused_with_the_reason(clinic, tmp_path, choos
     assert not (tmp_path / "new.tar.gz").exists()
 
 
+def test_photographs_that_were_set_aside_are_counted(clinic, tmp_path):
+    rows = [(str(clinic / file), grade, patient) for file, grade, patient in read_labels(clinic)]
+    extra = [("gone.jpg", 2, "p1"), ("gone too.jpg", 3, "p2"), (rows[0][0], rows[0][1], "p3")]
+    write_labels(tmp_path / "labels.csv", rows + extra)
+    outcome = recalibrate(box_artifact(), tmp_path, tmp_path / "new.tar.gz")
+    (note,) = (note for note in outcome.notes if "set aside" in note)
+    assert note.startswith("Photographs that were set aside: 3 (missing: 2, copies: 1).")
+
+
 def test_copies_of_training_photographs_are_refused(clinic, tmp_path):
     dataset = load_dataset(clinic, names=OWN_NAMES).select_by_index(range(3))
     original = open_artifact(box_artifact())
@@ -324,3 +334,17 @@ def test_a_manifest_with_impossible_weights_is_refused(recalibrated, tmp_path):
                 tmp_path / "wrong.tar.gz",
                 msgspec.structs.replace(artifact.manifest, recalibration=wrong),
             )
+
+
+def test_no_option_that_the_command_lacks_is_recommended(clinic):
+    rows = read_labels(clinic)
+    dataset = load_dataset(clinic)
+    halves = tuple(
+        replace(one, split="train" if at % 2 else "test", group=f"{at // 2}")
+        for at, one in enumerate(dataset.photographs[: len(rows) // 2 * 2])
+    )
+    choice = choose_test_photographs(
+        replace(dataset, photographs=halves), offers_new_sessions=False
+    )
+    assert any("share a session" in note for note in choice.test_set.notes)
+    assert not any("--new-sessions" in note for note in choice.test_set.notes)

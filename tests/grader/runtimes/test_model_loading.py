@@ -12,6 +12,7 @@ from tiny_models import described
 from drdeploy.errors import InvalidInput, ModelLoadFailed, RuntimeUnavailable
 from drdeploy.grader.artifacts import ModelArtifact, ModelManifest, extract_archive, pack_archive
 from drdeploy.grader.fundus.transform import FundusTransform
+from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.runtimes.classifier import Classifier
 from drdeploy.grader.runtimes.model_loading import load_model_in_runtime
 
@@ -216,8 +217,11 @@ def test_an_unknown_runtime_is_refused(pets):
 
 
 def test_zero_threads_are_refused(pets):
+    artifact = pets()
     with pytest.raises(InvalidInput, match="0 threads"):
-        load_model_in_runtime(pets(), threads=0)
+        load_model_in_runtime(artifact, threads=0)
+    with pytest.raises(InvalidInput, match="-1 threads"):
+        InferenceService.load(artifact.folder, threads_when_alone=-1)
 
 
 def test_a_library_that_is_not_installed_is_named_with_its_extra(pets, monkeypatch):

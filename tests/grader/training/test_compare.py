@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from photographs import photograph
 from tiny_training import SIDE_PX, paint_eyes, tiny_network
 
 from drdeploy.errors import InvalidInput
@@ -14,6 +15,7 @@ from drdeploy.grader.networks.architectures import find_architecture
 from drdeploy.grader.training import compare as module
 from drdeploy.grader.training.baseline import train_heads_and_predict_out_of_fold
 from drdeploy.grader.training.compare import PREDICTIONS, Candidate, NetworkComparison
+from drdeploy.grader.training.prepared_photographs import prepare_photographs
 
 MOBILENET = find_architecture("MobileNet").with_input_side(SIDE_PX)
 CANDIDATE = Candidate(MOBILENET, "random")
@@ -153,3 +155,23 @@ def test_a_grade_that_only_the_validated_fold_has_is_never_answered():
     assert np.all(probabilities[:20, [0, 1, 4]] == 0)
     assert np.all(probabilities[20:, [2, 3, 4]] == 0)
     assert np.allclose(probabilities.sum(axis=1), 1)
+
+
+def test_photographs_that_were_made_again_from_their_originals_are_prepared_again(tmp_path):
+    def make(side_px):
+        folder = tmp_path / str(side_px)
+        folder.mkdir()
+        rows = ["file,icdr_grade,source_sha256"]
+        for at in range(2):
+            (folder / f"{at}.jpg").write_bytes(photograph(side_px, seed=at))
+            rows.append(f"{at}.jpg,{at},{at:064}")
+        (folder / "labels.csv").write_text("\n".join(rows))
+        return load_dataset(folder)
+
+    small, large = make(64), make(96)
+    assert small.digest == large.digest
+    cache = tmp_path / "cache"
+    first, second = (prepare_photographs(one, MOBILENET.transform, cache) for one in (small, large))
+    assert not np.array_equal(first.exact, second.exact)
+    again = prepare_photographs(large, MOBILENET.transform, cache)
+    assert np.array_equal(again.exact, second.exact)

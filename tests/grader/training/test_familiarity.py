@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -140,6 +141,13 @@ def test_without_a_rule_nothing_is_said(photographs, tmp_path):
 def test_too_few_photographs_give_no_rule(idrid):
     few = idrid.select_split("train").select_by_index(range(99))
     assert choose_familiarity_rule(few, FundusTransform()) is None
+
+
+def test_photographs_of_a_few_patients_give_a_rule_with_as_many_folds(idrid):
+    training = idrid.select_split("train").select_by_index(range(100))
+    of_three = tuple(replace(one, group=str(at % 3)) for at, one in enumerate(training.photographs))
+    few = replace(training, photographs=of_three)
+    assert choose_familiarity_rule(few, FundusTransform(), folds=3) is not None
 
 
 def test_an_evaluation_is_split_by_the_flag(service, idrid):

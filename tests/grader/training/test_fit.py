@@ -32,6 +32,25 @@ def test_an_unusable_recipe_says_which_field(tmp_path):
         read_recipe_or_preset("best")
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"epochs = 3 # M\xfcller", "not text in UTF-8"),
+        (b"epochs = " + b"[" * 5000, "nested too deeply"),
+        (b"#" * (4 << 20) + b"#", "more than"),
+    ],
+)
+def test_a_recipe_that_is_no_ordinary_file_is_refused_with_the_reason(tmp_path, content, reason):
+    (tmp_path / "recipe.toml").write_bytes(content)
+    with pytest.raises(InvalidInput, match=reason):
+        read_recipe_or_preset(file=tmp_path / "recipe.toml")
+
+
+def test_a_recipe_may_begin_with_the_mark_that_windows_writes(tmp_path):
+    (tmp_path / "recipe.toml").write_text("\ufeffepochs = 3\n", encoding="utf-8")
+    assert read_recipe_or_preset(file=tmp_path / "recipe.toml").epochs == 3
+
+
 def test_the_study_s_recipe_leaves_the_base_as_it_is():
     recipe = read_recipe_or_preset("study")
     assert (recipe.trainable, recipe.augmentation, recipe.class_weight_power) == ("head", None, 0)

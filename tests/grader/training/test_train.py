@@ -7,12 +7,13 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import png
 from tiny_training import EYES, SIDE_PX, paint_eyes, tiny_network, tiny_plan
 from typer.testing import CliRunner
 
@@ -346,3 +347,24 @@ def test_figures_are_also_computed_with_what_the_other_folds_would_choose(folder
     flattered = sum(one.sensitivity.value + one.specificity.value for one in naive.operating_points)
     honest = sum(one["sensitivity"]["value"] + one["specificity"]["value"] for one in points)
     assert honest < flattered
+
+
+def test_a_photograph_that_cannot_be_decoded_is_set_aside(tmp_path):
+    paint_eyes(tmp_path)
+    (tmp_path / "3.jpg").write_bytes(png(120, 80, rows=bytes(1000)))  # the rows end too early
+    plan = tiny_plan(tmp_path)
+    assert len(plan.dataset) == EYES - 1
+    assert [one.cause for one in plan.dataset.set_aside] == ["unreadable"]
+
+
+def test_a_run_is_not_continued_with_other_weights_of_the_same_name(folder, tmp_path):
+    plans = []
+    for name in ("mine", "theirs"):
+        file = tmp_path / name / "base.weights.h5"
+        file.parent.mkdir()
+        file.write_text(name)
+        plans.append(replace(tiny_plan(folder), weights=file))
+    run = RunFolder(tmp_path / "run")
+    run.claim_for_settings(plans[0].settings_of_run)
+    with pytest.raises(InvalidInput, match="other settings"):
+        run.claim_for_settings(plans[1].settings_of_run)

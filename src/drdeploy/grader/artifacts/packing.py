@@ -124,7 +124,10 @@ def list_model_files_by_member_name(model_path: Path, model_format: ModelFormat)
     """
     entry = ENTRIES[model_format]
     if model_format == "saved_model":
-        files = sorted(path for path in model_path.rglob("*") if path.is_file())
+        paths = sorted(model_path.rglob("*"))
+        for path in paths:
+            _refuse_linked_folder(path, model_path)
+        files = [path for path in paths if path.is_file()]
         names = {path: path.relative_to(model_path).as_posix() for path in files}
         own = {name: path for path, name in names.items() if not is_debris_file_in_archive(name)}
         for path in own.values():
@@ -172,6 +175,16 @@ def _find_external_weights_file(model_path: Path, location: str) -> Path:
         )
     _refuse_link_out_of_folder(path, model_path.parent)
     return path
+
+
+def _refuse_linked_folder(path: Path, folder: Path) -> None:
+    """Refuse a link to a folder: the search for files does not follow it, but a runtime would."""
+    if path.is_symlink() and path.is_dir():
+        raise ArtifactError(
+            f"'{path.relative_to(folder)}' is a link to a folder",
+            where=str(folder),
+            remedy="Copy the folder with `cp -rL`, and pack the copy",
+        )
 
 
 def _refuse_link_out_of_folder(path: Path, folder: Path) -> None:

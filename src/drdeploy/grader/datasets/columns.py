@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.datasets.tables import simplify_column_name
+from drdeploy.grader.datasets.tables import is_missing_value, simplify_column_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,8 @@ def find_column(wanted: str, columns: Iterable[str], *, option: str, where: str)
     """Return the name of a column as it is written in the table.
 
     Args:
-        wanted: The name that the user gave. Capital letters and spaces may differ from the table.
+        wanted: The name that the user gave. If no column has exactly this name, capital letters,
+            spaces and text in brackets may differ from the table.
         columns: The names of the table's columns.
         option: The command-line option that named the column; the error quotes it.
         where: The path of the table, or of the folder that holds it, which the error shows.
@@ -32,6 +33,8 @@ def find_column(wanted: str, columns: Iterable[str], *, option: str, where: str)
         InvalidInput: The table does not have the column; the remedy lists the table's columns.
     """
     known = [name for name in dict.fromkeys(columns) if name]
+    if wanted in known:
+        return wanted
     for name in known:
         if simplify_column_name(name) == simplify_column_name(wanted):
             return name
@@ -65,7 +68,7 @@ def group_by_patient_column(dataset: Dataset, column: str, names: PhotographName
         InvalidInput: No table of the data set has the column, or a photograph has no patient.
     """
     patients = read_dataset_column(dataset, column, option="--patient")
-    missing = int((patients == "").sum())
+    missing = sum(map(is_missing_value, patients.tolist()))
     if missing:
         raise InvalidInput(
             f"The column '{column}' must name the patient of every photograph, but {missing} of "

@@ -14,7 +14,7 @@ from drdeploy.files import sha256_of_bytes
 from drdeploy.grader.grading import Grade
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class LabelledPhotograph:
             they are not independent.
         sha256: SHA-256 of the file. If the table states the SHA-256 of the original from which the
             file was made, that SHA-256 stands here instead.
+        file_sha256: SHA-256 of the file itself, if ``sha256`` is that of the original; else empty.
         name: Name of the photograph in results.
         group_name: Name of the group in results.
         cells: The photograph's row in the table of labels, as pairs of column name and content. An
@@ -45,6 +46,7 @@ class LabelledPhotograph:
     split: str | None
     group: str
     sha256: str
+    file_sha256: str = ""
     name: str = ""
     group_name: str = ""
     cells: tuple[tuple[str, str], ...] = ()
@@ -82,12 +84,33 @@ class SetAside:
         name: Name of the photograph in results.
         reason: Why the photograph was set aside, in a sentence.
         cause: The reason as one word, for programs.
+        split: The split of the photograph, or None if it has none.
     """
 
     file: Path
     name: str
     reason: str
     cause: DropCause
+    split: str | None = None
+
+
+_CAUSES: dict[DropCause, str] = {
+    "missing": "missing",
+    "unreadable": "unreadable",
+    "grade": "without an ICDR grade",
+    "duplicate": "copies",
+    "group": "of a patient or session in another split",
+}
+
+
+def write_note_on_photographs_set_aside(set_aside: Sequence[SetAside]) -> list[str]:
+    """Return a sentence that counts the photographs that were set aside, by cause, if any were."""
+    if not set_aside:
+        return []
+    counted = Counter(_CAUSES[one.cause] for one in set_aside)
+    causes = ", ".join(f"{cause}: {count:,}" for cause, count in counted.items())
+    note = f"Photographs that were set aside: {len(set_aside):,} ({causes}). `drdeploy dataset"
+    return [f"{note} inspect` lists them."]
 
 
 @dataclass(frozen=True)
@@ -145,11 +168,28 @@ class Dataset:
         """The names of the data set's splits, sorted; empty if there are none."""
         return tuple(sorted({one.split for one in self.photographs if one.split is not None}))
 
+    def has_split(self, name: str) -> bool:
+        """Whether the data set has a split, even if none of the split's photographs is used."""
+        splits = {one.split for one in self.photographs} | {one.split for one in self.set_aside}
+        return name in splits
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the contents, labels, groups and order of the photographs."""
         lines = (f"{one.sha256} {int(one.grade)} {one.group}\n" for one in self.photographs)
         return sha256_of_bytes("".join(lines).encode())
+
+    @cached_property
+    def digest_with_files(self) -> str:
+        """The digest, extended by the SHA-256 of each file that was made from another file.
+
+        Two data sets have the same :attr:`digest` if their photographs were made from the same
+        originals, for example with different sizes in pixels.
+        """
+        if not any(one.file_sha256 for one in self.photographs):
+            return self.digest
+        lines = (f"{one.file_sha256}\n" for one in self.photographs)
+        return sha256_of_bytes("".join([self.digest, *lines]).encode())
 
     def count_per_grade(self) -> dict[Grade, int]:
         """Count the photographs of each grade."""
@@ -157,12 +197,20 @@ class Dataset:
         return {grade: counted[grade] for grade in Grade}
 
     def select_split(self, name: str) -> Dataset:
-        """Return the photographs of one split.
+        """Return one split: its photographs, and those of its photographs that are not used.
 
         Raises:
-            InvalidInput: The data set does not have the split.
+            InvalidInput: The data set does not have the split, or none of its photographs is used.
         """
         chosen = tuple(one for one in self.photographs if one.split == name)
+        aside = tuple(one for one in self.set_aside if one.split == name)
+        if not chosen and aside:
+            raise InvalidInput(
+                f"No photograph of the split '{name}' can be used, for example {aside[0].name}: "
+                f"{aside[0].reason}",
+                where=str(self.folder),
+                remedy="Check that the files of this split are in the folder",
+            )
         if not chosen:
             known = ", ".join(self.splits) or "none"
             raise InvalidInput(
@@ -170,16 +218,22 @@ class Dataset:
                 where=str(self.folder),
                 remedy=f"The splits are: {known}",
             )
-        return replace(self, name=f"{self.name}/{name}", photographs=chosen)
+        return replace(self, name=f"{self.name}/{name}", photographs=chosen, set_aside=aside)
 
     def select_training_part(self, *, apart_from: str | None = None) -> Dataset:
         """Return the split ``train``, or the whole data set if it has no such split.
 
+        If there is a split ``test`` but no split ``train``, the photographs outside of ``test`` are
+        returned, with a note.
+
         Args:
             apart_from: A split that training must not see, usually ``test``. Photographs of a
                 session or patient that also occurs in this split are set aside.
+
+        Raises:
+            InvalidInput: No photograph of the split ``train`` is used.
         """
-        part = self.select_split("train") if "train" in self.splits else self
+        part = self.select_split("train") if self.has_split("train") else self._leave_test_out()
         if apart_from is None or apart_from not in self.splits:
             return part
         held_out = {one.group for one in self.photographs if one.split == apart_from}
@@ -190,6 +244,15 @@ class Dataset:
         }
         return part.set_photographs_aside(reasons, "group")
 
+    def _leave_test_out(self) -> Dataset:
+        """Return the photographs outside of the split ``test``; all if there are no others."""
+        chosen = tuple(one for one in self.photographs if one.split != "test")
+        if not chosen or len(chosen) == len(self):
+            return self
+        aside = tuple(one for one in self.set_aside if one.split != "test")
+        note = "There is no split 'train', so the photographs outside of the split 'test' are used."
+        return replace(self, photographs=chosen, set_aside=aside, notes=(*self.notes, note))
+
     def select_by_index(self, indices: Iterable[int]) -> Dataset:
         """Return some of the photographs, in the order of ``indices``."""
         return replace(self, photographs=tuple(self.photographs[index] for index in indices))
@@ -198,7 +261,8 @@ class Dataset:
         """Return the data set with the photographs at the given positions set aside."""
         kept = (index for index in range(len(self)) if index not in reasons)
         aside = tuple(
-            SetAside(self.photographs[index].file, self.photographs[index].name, why, cause)
+            SetAside(one.file, one.name, why, cause, one.split)
             for index, why in reasons.items()
+            for one in [self.photographs[index]]
         )
         return replace(self.select_by_index(kept), set_aside=self.set_aside + aside)

@@ -7,9 +7,6 @@ from typing import Final
 
 from drdeploy.grader.grading import Grade
 
-NO_GRADE: Final = frozenset({"", "-", "?", "na", "n/a", "nan", "null", "none", "<na>", "."})
-"""The words that spreadsheets, pandas and R write for a missing value."""
-
 _NUMBER: Final = re.compile(
     r"(?:(?:icdr|grade|level|class|dr)[ _-]*)?0?([0-9])(?:[.,]0*)?(?:e[+-]?0+)?",
     re.ASCII | re.IGNORECASE,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.datasets.grade_names import NO_GRADE, parse_grade, read_whole_number
+from drdeploy.grader.datasets.grade_names import parse_grade, read_whole_number
 from drdeploy.grader.datasets.matching import PhotographIndex
 from drdeploy.grader.datasets.tables import (
     TextTable,
+    is_missing_value,
     read_table,
     read_table_text,
     read_two_columns_without_header,
@@ -47,6 +48,8 @@ GROUP_COLUMNS: Final = (
 """Accepted names of columns with capture sessions or patients; the first filled cell of a row
 counts."""
 SPLIT_COLUMNS: Final = ("split", "subset", "partition")
+SPLIT_NAMES: Final = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+"""How tables may name the split for training and the split for the evaluation, in lower case."""
 GRADABLE_COLUMNS: Final = ("gradable", "isgradable", "adjudicatedgradable")
 
 _OWN_COLUMNS: Final = ("file", "icdrgrade", "sessiongroup", "group", "patient")
@@ -141,6 +144,15 @@ def is_label_table(table: Path) -> bool:
         return False
 
 
+def explain_unreadable_table(table: Path) -> str:
+    """Return why a file cannot be read as a table; empty if it can be read, whatever it holds."""
+    try:
+        _read_labels_with_or_without_header(table)
+    except InvalidInput as err:
+        return err.what
+    return ""
+
+
 def read_label_table(table: Path, form: LabelFormat = OWN_FORMAT) -> Listing:
     """Read a table with a column of photographs and a column of grades.
 
@@ -166,18 +178,25 @@ def read_label_table(table: Path, form: LabelFormat = OWN_FORMAT) -> Listing:
     ):
         groups, group_unit = patients, "patient"
         notes.append("Photographs named N_left and N_right count as photographs of patient N.")
+    if any(groups) and not all(groups):
+        notes.append(
+            f"{table.name}: rows without a {group_unit}: {groups.count(''):,}. Each of these "
+            f"photographs counts as a {group_unit} of its own."
+        )
+    splits = [columns.read_first_filled_cell(row, columns.splits) or form.split for row in named]
+    notes += _write_notes_on_renamed_splits(splits)
     entries = tuple(
         ListedPhotograph(
             file=file,
             grade=columns.read_grade(row),
             image_id=columns.read_first_filled_cell(row, columns.image_ids) or file.stem,
-            split=columns.read_first_filled_cell(row, columns.splits) or form.split,
+            split=_standardise_split_name(split),
             group=group,
             sha256=columns.read_first_filled_cell(row, columns.sha256).lower(),
             ungradable=columns.explain_why_ungradable(row, form.ungradable),
             cells=tuple(zip(opened.header, row, strict=False)),
         )
-        for row, file, group in zip(named, files, groups, strict=True)
+        for row, file, group, split in zip(named, files, groups, splits, strict=True)
     )
     if not form.ungradable:
         _require_grades_from_zero(table, [one.grade for one in entries])
@@ -197,6 +216,12 @@ def make_missing_columns_error(table: Path) -> InvalidInput:
         read_table_text(table)
     except InvalidInput as err:
         return err
+    if is_label_table(table):
+        return InvalidInput(
+            "A table whose name contains 'submission' is not taken for a table of labels",
+            where=str(table),
+            remedy="If it holds labels, give the path of the table instead of the folder's path",
+        )
     return InvalidInput(
         "The table needs a column of photographs and a column of grades",
         where=str(table),
@@ -294,11 +319,12 @@ class _LabelColumns:
         return row[self.files[0]]
 
     def read_grade(self, row: Sequence[str]) -> str:
-        return next((row[place] for place in self.grades if row[place].lower() not in NO_GRADE), "")
+        return next((row[at] for at in self.grades if not is_missing_value(row[at])), "")
 
     @staticmethod
     def read_first_filled_cell(row: Sequence[str], places: Sequence[int]) -> str:
-        return next((row[place] for place in places if row[place]), "")
+        filled = (row[place] for place in places if not is_missing_value(row[place]))
+        return next(filled, "")
 
     def explain_why_ungradable(self, row: Sequence[str], grade_of_none: str) -> str:
         if self.read_first_filled_cell(row, self.gradable).lower() in _NO:
@@ -317,7 +343,7 @@ def _find_unit_of_group_column(name: str) -> str:
 def _require_agreeing_grades(table: TextTable, places: Sequence[int]) -> None:
     """Check that, in every row, the columns of grades have the same grade."""
     for row in table.rows:
-        grades = {parse_grade(row[place]) for place in places if row[place].lower() not in NO_GRADE}
+        grades = {parse_grade(row[place]) for place in places if not is_missing_value(row[place])}
         if len(grades) > 1:
             names = " and ".join(table.header[place] for place in places)
             raise InvalidInput(
@@ -336,6 +362,20 @@ def _require_grades_from_zero(table: Path, grades: Sequence[str]) -> None:
             where=str(table),
             remedy="Write ICDR grades into the table, where 0 means no retinopathy",
         )
+
+
+def _standardise_split_name(name: str) -> str:
+    """Return ``train`` or ``test`` for any common spelling of the two; any other name unchanged."""
+    return SPLIT_NAMES.get(name.lower(), name)
+
+
+def _write_notes_on_renamed_splits(splits: Sequence[str]) -> list[str]:
+    renamed = {name: _standardise_split_name(name) for name in splits}
+    return [
+        f"The split '{name}' is read as '{standard}'."
+        for name, standard in renamed.items()
+        if name != standard
+    ]
 
 
 def _derive_patients_from_eye_names(names: Sequence[str]) -> list[str]:

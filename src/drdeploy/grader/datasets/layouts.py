@@ -12,6 +12,7 @@ from drdeploy.grader.datasets.labels import (
     LabelFormat,
     ListedPhotograph,
     Listing,
+    explain_unreadable_table,
     is_label_table,
     read_label_table,
 )
@@ -60,19 +61,20 @@ def list_table_files(folder: Path) -> list[Path]:
     )
 
 
-def _find_labels_table(folder: Path) -> Path | None:
-    """Return the table with the name ``labels``. If there are several, prefer ``labels.csv``."""
+def _find_labels_tables(folder: Path) -> list[Path]:
+    """Return the tables with the name ``labels``. If there are several, ``labels.csv`` is first."""
     found = [file for file in list_table_files(folder) if file.stem.lower() == "labels"]
-    return min(found, key=lambda file: TABLE_SUFFIXES.index(file.suffix.lower()), default=None)
+    return sorted(found, key=lambda file: TABLE_SUFFIXES.index(file.suffix.lower()))
 
 
 def _find_folder_of_labels(folder: Path) -> Path | None:
-    return folder if _find_labels_table(folder) else None
+    return folder if _find_labels_tables(folder) else None
 
 
 def _list_photographs_of_labels(root: Path) -> Listing:
-    table = _find_labels_table(root)
-    return Listing(()) if table is None else read_label_table(table)
+    table, *others = _find_labels_tables(root)
+    notes = tuple(f"{one.name} was skipped, because {table.name} is read." for one in others)
+    return read_label_table(table) + Listing((), notes)
 
 
 def _list_label_tables(folder: Path) -> list[Path]:
@@ -113,6 +115,8 @@ def split_from_name(name: str) -> str:
 def _list_photographs_of_tables(root: Path) -> Listing:
     """Read all tables of labels in a folder: one table for each split, or a single table.
 
+    A note names each further table that cannot be read, because it may hold labels, too.
+
     Raises:
         InvalidInput: Two tables belong to the same split, or one of several tables names no split.
     """
@@ -128,7 +132,14 @@ def _list_photographs_of_tables(root: Path) -> Listing:
     listing = Listing(())
     for table, split in zip(tables, splits, strict=True):
         listing += read_label_table(table, LabelFormat(split=split))
-    return listing
+    searched = [root, *(_list_subfolders(root) if tables[0].parent != root else [])]
+    notes = tuple(
+        f"{table.relative_to(root).as_posix()} was skipped. {why}."
+        for folder in searched
+        for table in list_table_files(folder)
+        if (why := explain_unreadable_table(table))
+    )
+    return listing + Listing((), notes)
 
 
 # ---- EyePACS, Messidor-2, DDR -------------------------------------------------------------
@@ -305,9 +316,15 @@ def _list_photographs_in_grade_folders(root: Path) -> Listing:
     if _holds_grade_folders(root):
         return _list_photographs_of_grades(root, "")
     listing = Listing(())
-    for folder in _list_split_folders(root):
+    split_folders = _list_split_folders(root)
+    for folder in split_folders:
         listing += _list_photographs_of_grades(folder, split_from_name(folder.name))
-    return listing
+    notes = tuple(
+        f"The folder '{folder.name}' was skipped, because its name mentions no split."
+        for folder in _list_subfolders(root)
+        if folder not in split_folders and _holds_grade_folders(folder)
+    )
+    return listing + Listing((), notes)
 
 
 def _list_photographs_of_grades(root: Path, split: str) -> Listing:

@@ -28,6 +28,7 @@ from drdeploy.grader.fundus.formats.foreign import ARCHIVE_SUFFIXES, HEAD_BYTES
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.photograph_files import (
     SYSTEM_NAMES,
+    FoundFiles,
     find_content_type_of_photograph,
     read_photograph_bytes,
     search_folder_for_photographs,
@@ -199,35 +200,37 @@ def _load_photograph_or_set_aside(
         data, problem = b"", err
     content = sha256_of_bytes(data)
     name = names.name_of_photograph(entry.file, own, "" if problem else content)
+    split = entry.split or None
     if entry.ungradable:
-        return SetAside(entry.file, name, entry.ungradable, "grade")
+        return SetAside(entry.file, name, entry.ungradable, "grade", split)
     grade = parse_grade(entry.grade)
     if grade is None:
         reason = f"{names.quote_table_cell(entry.grade)} is not an ICDR grade from 0 to 4"
-        return SetAside(entry.file, name, reason, "grade")
+        return SetAside(entry.file, name, reason, "grade", split)
     try:
         if problem:
             raise problem
         if not keep_unreadable:
             read_and_check_header(data, limits=LOCAL_FILE_LIMITS)
     except FileNotFoundError:
-        return SetAside(entry.file, name, "the file is missing", "missing")
+        return SetAside(entry.file, name, "the file is missing", "missing", split)
     except OSError as err:
         reason = f"the file cannot be read: {err.strerror}"
-        return SetAside(entry.file, name, reason, "unreadable")
+        return SetAside(entry.file, name, reason, "unreadable", split)
     except EmptyBody:
-        return SetAside(entry.file, name, "the file is empty", "unreadable")
+        return SetAside(entry.file, name, "the file is empty", "unreadable", split)
     except RequestRefused as err:
-        return SetAside(entry.file, name, err.what, "unreadable")
+        return SetAside(entry.file, name, err.what, "unreadable", split)
     sha256 = entry.sha256 or content
     group = entry.group or sha256
     return LabelledPhotograph(
         file=entry.file,
         image_id=entry.image_id or entry.file.stem,
         grade=grade,
-        split=entry.split or None,
+        split=split,
         group=group,
         sha256=sha256,
+        file_sha256=content if sha256 != content else "",
         name=name,
         group_name=names.name_of_table_entry("group", group),
         cells=entry.cells,
@@ -267,6 +270,10 @@ def _write_note_on_unlisted_photographs(
     listed = {entry.file for entry in listing.entries}
     branches = _list_folders_with_labelled_photographs(folder, {file.parent for file in listed})
     found = [search_folder_for_photographs(one, is_deep=one != folder) for one in branches]
+    if branches and folder not in branches:  # what else lies beside the folders of photographs?
+        beside = search_folder_for_photographs(folder, is_deep=False)
+        missed = tuple(left for left in beside.left_out if left.may_be_missed_photograph)
+        found.append(FoundFiles(beside.photographs, missed))
     counts = Counter(file.parent for one in found for file in one.photographs if file not in listed)
     for parent, count in sorted(counts.items()):
         # A folder may be a patient's.
@@ -283,7 +290,7 @@ def _write_note_on_unlisted_photographs(
 
 
 def _list_folders_with_labelled_photographs(folder: Path, parents: Iterable[Path]) -> set[Path]:
-    """Return the data set's folder and those of its subfolders that hold labelled photographs.
+    """Return the data set's folder and its subfolders, if they hold labelled photographs.
 
     A subfolder without labelled photographs is left out, because it may be another data set.
     """

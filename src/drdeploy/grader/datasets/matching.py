@@ -113,7 +113,8 @@ class PhotographIndex:
     def _find_file_at_exact_path(self, name: str) -> Path | None:
         path = self.folder / name
         try:
-            return path if name and path.exists() else None
+            # A folder may have the name of a photograph without its suffix.
+            return path if name and path.exists() and not path.is_dir() else None
         except (OSError, ValueError):  # too long a name, or a NUL in it
             return None
 

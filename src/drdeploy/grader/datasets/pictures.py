@@ -99,10 +99,13 @@ def draw_class_distribution(dataset: Dataset) -> Figure:
 
 def _draw_bars_stacked_by_split(axes: Axes, dataset: Dataset) -> None:
     """Draw the parts of each bar, the training split at the bottom."""
-    splits = sorted(dataset.splits, key=lambda name: name != "train") or [""]
+    splits = sorted(dataset.splits, key=lambda name: name != "train")
+    parts = [(split, dataset.select_split(split)) for split in splits]
+    of_none = [at for at, one in enumerate(dataset.photographs) if one.split is None]
+    if of_none:
+        parts.append(("no split", dataset.select_by_index(of_none)))
     base = np.zeros(len(Grade))
-    for at, split in enumerate(splits):
-        part = dataset.select_split(split) if split else dataset
+    for at, (name, part) in enumerate(parts):
         heights = np.array(list(part.count_per_grade().values()))
         style = at % len(COLOURS)
         axes.bar(
@@ -113,10 +116,10 @@ def _draw_bars_stacked_by_split(axes: Axes, dataset: Dataset) -> None:
             color=COLOURS[style],
             hatch=HATCHES[style],
             edgecolor="white",
-            label=f"{split}, n = {len(part):,}",
+            label=f"{name}, n = {len(part):,}",
         )
         base += heights
-    if len(splits) > 1:
+    if len(parts) > 1:
         axes.legend(frameon=False)
 
 

@@ -11,7 +11,7 @@ import csv
 import io
 import re
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from drdeploy.errors import InvalidInput
@@ -34,6 +34,8 @@ TABLE_COLUMNS_MAX: Final = 1000
 """The largest number of columns. Every row gets a cell for each column. Without a limit on columns,
 a small file with a long header and many short rows could fill the memory."""
 
+_MISSING: Final = frozenset({"", "-", "?", "na", "n/a", "nan", "null", "none", "<na>", "."})
+"""The words that spreadsheets, pandas and R write for a missing value."""
 _SEPARATORS: Final = (",", ";", "\t", "|", " ")
 _SEPARATORS_IN_CELL: Final = re.compile(r"[,;\t|]")
 _LINES_BEFORE: Final = 20
@@ -45,6 +47,8 @@ _ENCODINGS: Final = (
     ((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32"),
     ((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16"),
 )
+_END: Final = "\0end"
+"""A line that no table holds."""
 _BRACKETS: Final = re.compile(r"\([^)]*\)|\[[^\]]*\]")
 OTHER_TABLE_SUFFIXES: Final = frozenset(
     {
@@ -79,6 +83,11 @@ def simplify_column_name(name: str) -> str:
     return re.sub(r"[\W_]", "", _BRACKETS.sub("", name).lower() or name.lower())
 
 
+def is_missing_value(cell: str) -> bool:
+    """Whether a cell is empty, or holds a word that programs write for a missing value."""
+    return cell.lower() in _MISSING
+
+
 def read_table_rows(table: Path, *required: str) -> list[dict[str, str]]:
     """Return the rows of a table as dictionaries, with the names of the columns as keys.
 
@@ -87,7 +96,7 @@ def read_table_rows(table: Path, *required: str) -> list[dict[str, str]]:
         required: The columns that the table must have. Upper and lower case count as equal.
 
     Raises:
-        InvalidInput: A required column is missing, or the file is not a text table.
+        InvalidInput: A required column is missing or occurs twice, or the file is not a text table.
     """
     names = {simplify_column_name(name): name for name in required}
     found = read_table(table, lambda cells: set(names) <= set(map(simplify_column_name, cells)))
@@ -104,6 +113,13 @@ def read_table_rows(table: Path, *required: str) -> list[dict[str, str]]:
             remedy=f"The table needs the columns {' and '.join(required)}",
         )
     header = [names.get(simplify_column_name(name), name) for name in found.header]
+    for name in required:
+        if header.count(name) > 1:
+            raise InvalidInput(
+                f"The table has {header.count(name)} columns '{name}'",
+                where=str(table),
+                remedy="Remove all but one of them",
+            )
     return [
         {name: value for name, value in zip(header, row, strict=True) if name} for row in found.rows
     ]
@@ -125,9 +141,9 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
         if found is None:
             return None
         separator, place = found
-        rows = list(_split_rows(text, separator))
+        rows = _split_all_rows(text, separator)
     except csv.Error as err:
-        raise _not_a_table_error(table) from err
+        raise _unreadable_row_error(table, err) from err
     before = [row for row in rows[:place] if any(row) and not row[0].lower().startswith("sep=")]
     if before:
         notes.append(f"{table.name}: lines above the column names were skipped: {len(before)}.")
@@ -143,10 +159,7 @@ def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextT
         header = ["", *header]  # R's write.table numbers the rows, and gives the numbers no name
     surplus = sum(any(row[len(header) :]) for row in body)
     if surplus:
-        notes.append(
-            f"{table.name}: values after the last column were skipped. Rows with such values: "
-            f"{surplus:,}."
-        )
+        notes.append(_write_note_on_surplus_values(table, surplus))
     return TextTable(
         table,
         tuple(header),
@@ -166,11 +179,17 @@ def read_two_columns_without_header(
     text, notes = read_table_text(table)
     for separator in _SEPARATORS:
         try:
-            rows = [_fit_row_to_width(row, 2) for row in _split_rows(text, separator) if any(row)]
+            rows = [row for row in _split_all_rows(text, separator) if any(row)]
+        except _UnclosedQuote:
+            continue  # another separator may fit
         except csv.Error as err:
-            raise _not_a_table_error(table) from err
-        if rows and all(is_pair(*row) for row in rows):
-            return TextTable(table, (), tuple(rows), tuple(notes))
+            raise _unreadable_row_error(table, err) from err
+        pairs = [_fit_row_to_width(row, 2) for row in rows]
+        if pairs and all(is_pair(*pair) for pair in pairs):
+            surplus = sum(any(row[2:]) for row in rows)
+            if surplus:
+                notes.append(_write_note_on_surplus_values(table, surplus))
+            return TextTable(table, (), tuple(pairs), tuple(notes))
     return None
 
 
@@ -261,6 +280,30 @@ def _not_a_table_error(table: Path) -> InvalidInput:
     )
 
 
+class _UnclosedQuote(csv.Error):
+    """A quotation mark at the beginning of a cell is not closed before the end of the table."""
+
+
+def _unreadable_row_error(table: Path, err: csv.Error) -> InvalidInput:
+    remedy = "Remove the quotation mark, or close it in the same cell"
+    if isinstance(err, _UnclosedQuote):
+        what = "A quotation mark is not closed, so the rows after it cannot be read"
+        return InvalidInput(what, where=f"{table}: {err}", remedy=remedy)
+    if "field limit" in str(err):
+        what = (
+            f"A cell of the table has more than {csv.field_size_limit():,} characters, perhaps "
+            "because a quotation mark is not closed"
+        )
+        return InvalidInput(what, where=str(table), remedy=remedy)
+    return _not_a_table_error(table)
+
+
+def _write_note_on_surplus_values(table: Path, rows: int) -> str:
+    return (
+        f"{table.name}: values after the last column were skipped. Rows with such values: {rows:,}."
+    )
+
+
 def _find_separator_and_header_position(
     text: str, is_header: Callable[[Sequence[str]], bool]
 ) -> tuple[str, int] | None:
@@ -275,12 +318,28 @@ def _find_separator_and_header_position(
     return (separator, place) if separator else None
 
 
-def _split_rows(text: str, separator: str) -> Iterator[list[str]]:
+def _split_rows(text: str, separator: str, end: str = "") -> Iterator[list[str]]:
+    """Yield the cells of each row; ``end`` is a last line to read after the text."""
     # Some programs quote with apostrophes; the first line then begins with an apostrophe.
     quote = "'" if text.lstrip().startswith("'") else '"'
-    lines = io.StringIO(text, newline="")
+    lines = chain(io.StringIO(text, newline=""), [end] if end else [])
     for row in csv.reader(lines, delimiter=separator, quotechar=quote, skipinitialspace=True):
         yield [value.strip() for value in row]
+
+
+def _split_all_rows(text: str, separator: str) -> list[list[str]]:
+    """Return the cells of all rows.
+
+    Python's reader takes everything after a quotation mark that is not closed as one cell. The rows
+    in this cell would be lost. Then a line that is read after the text is in the cell, too.
+
+    Raises:
+        _UnclosedQuote: A quotation mark is not closed; the error says in which row.
+    """
+    *rows, last = _split_rows(text, separator, end=_END)
+    if last != [_END]:
+        raise _UnclosedQuote(f"row {len(rows) + 1}")
+    return rows
 
 
 def _fit_row_to_width(row: Sequence[str], width: int) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import io
 import math
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,8 +28,10 @@ from drdeploy.grader.dicom.codestreams import (
     read_jpeg_size,
     scrambled_pixels_error,
 )
-from drdeploy.grader.fundus.decode import decode_image
+from drdeploy.grader.fundus.decode import decode_image_of_header, read_and_check_header
 from drdeploy.grader.fundus.formats.header import check_picture_size
+from drdeploy.grader.fundus.formats.ifd import UPRIGHT
+from drdeploy.grader.fundus.limits import ImageLimits
 
 with turn_import_error_into_missing_extra("clinic", "A DICOM file"):
     import jpeg_ls
@@ -40,8 +42,6 @@ with turn_import_error_into_missing_extra("clinic", "A DICOM file"):
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from drdeploy.grader.fundus.limits import ImageLimits
 
 MAX_FRAMES = 500
 """The largest number of frames in a file.
@@ -173,7 +173,7 @@ def _read_pixel_attribute(dataset: pydicom.Dataset, name: str, default: int | No
         raise UnreadableImage(
             f"The DICOM attribute {name} is missing or not a number", remedy="Send the file again"
         ) from err
-    if not 0 <= number <= _LARGEST_NUMBER:
+    if number != default and not 0 <= number <= _LARGEST_NUMBER:
         raise UnreadableImage(f"The DICOM attribute {name} is negative or too large")
     return number
 
@@ -268,7 +268,12 @@ def _decode_codestream(
     if size.frame_marker == _LOSSLESS_FRAME:
         with Image.open(io.BytesIO(frame), formats=("JPEG",)) as image:
             return np.asarray(image)
-    rgb = decode_image(frame)
+    # The size of the picture was checked against the caller's limits. DICOM viewers ignore EXIF
+    # data, so an orientation in it turns nothing.
+    side_px = max(pixels.width_px, pixels.height_px)
+    limits = ImageLimits(len(frame), pixels.width_px * pixels.height_px, side_px)
+    header = replace(read_and_check_header(frame, limits=limits), orientation=UPRIGHT)
+    rgb = decode_image_of_header(header)
     return rgb[..., 0] if pixels.samples == 1 else rgb
 
 

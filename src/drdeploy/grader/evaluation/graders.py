@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.datasets import find_leaking_groups, set_copies_aside
+from drdeploy.grader.datasets.tables import is_missing_value
 from drdeploy.grader.evaluation.comparison import compare_grades
 from drdeploy.grader.evaluation.details import (
     EvaluationOptions,
@@ -176,18 +178,23 @@ class PairedGraders:
 
 
 def choose_test_photographs(
-    dataset: Dataset, split: str | None = None, *, new_sessions: bool = False
+    dataset: Dataset,
+    split: str | None = None,
+    *,
+    new_sessions: bool = False,
+    offers_new_sessions: bool = True,
 ) -> TestPhotographs:
     """Choose the photographs of a data set for an evaluation, without copies.
 
     ``split`` is the name of a split, or ``all``. If ``split`` is None, the split ``test`` is used
     if there is one, otherwise all photographs.  With ``new_sessions``, photographs whose session or
-    patient is also in another split are set aside.
+    patient is also in another split are set aside. ``offers_new_sessions`` says whether the user's
+    command has the option ``--new-sessions``, so that a note may recommend it.
 
     Raises:
         InvalidInput: The data set does not have the split, or no photograph is left.
     """
-    chosen = split or (TEST if TEST in dataset.splits else ALL)
+    chosen = split or (TEST if dataset.has_split(TEST) else ALL)
     once = set_copies_aside(dataset)
     part = once if chosen == ALL else once.select_split(chosen)
     shared = set() if chosen == ALL else set(find_leaking_groups(dataset))
@@ -207,22 +214,27 @@ def choose_test_photographs(
         notes.append(
             "Photographs that share a session or patient with another split: "
             f"{len(known)} of {len(part)}. A grader that was trained on the other split has seen "
-            "these eyes. Leave these photographs out with --new-sessions."
+            "these eyes."
+            + (" Leave these photographs out with --new-sessions." if offers_new_sessions else "")
+        )
+    if new_sessions and chosen == ALL:
+        notes.append(
+            "--new-sessions leaves no photograph out, because the photographs of all splits are "
+            "evaluated."
+            if dataset.splits
+            else "--new-sessions leaves no photograph out, because the data set has no splits."
         )
     if not dataset.knows_groups:
         notes.append(
             "Sessions and patients are not known. The intervals assume that photographs are "
             "independent, so the intervals may be too narrow."
         )
-    # Copies were set aside in the whole data set; those in other splits do not belong to this part.
-    elsewhere = {one.file for one in dataset.photographs if chosen not in {ALL, one.split}}
-    aside = tuple(one for one in part.set_aside if one.file not in elsewhere)
     test_set = TestSet(
         part.name,
         str(dataset.folder),
         chosen,
         shared=(0 if new_sessions else len(known)) if dataset.knows_groups else None,
-        set_aside=aside,
+        set_aside=part.set_aside,
         notes=tuple(notes),
     )
     return TestPhotographs(test_set, part, dataset)
@@ -249,13 +261,13 @@ def evaluate_prediction_table(
     wanted = options.columns | ({patient: "--patient"} if patient else {})
     read = GradedSet.read_csv(path, wanted)
     if patient:
-        if "" in read.columns[patient]:
+        if any(map(is_missing_value, read.columns[patient].tolist())):
             raise InvalidInput(
                 f"The column '{patient}' is empty in some rows",
                 where=str(path),
                 remedy="Fill the column, or leave --patient out",
             )
-        further = {name: cells for name, cells in read.columns.items() if name != patient}
+        further = {name: cells for name, cells in read.columns.items() if name in options.columns}
         read = replace(read, groups=read.columns[patient], group_unit="patient", columns=further)
     graded = read.with_photograph_names(names or PhotographNames.with_user_key())
     name = f"{path.absolute().parent.name}/{path.name}"
@@ -271,7 +283,11 @@ def evaluate_prediction_table(
     details = compute_evaluation_details(
         graded, grader.clinical_thresholds, options, recalibration=grader.recalibration
     )
-    notes = (_note_origin_of_thresholds(lender), *_note_unchanged_probabilities(lender))
+    notes = (
+        _note_origin_of_thresholds(lender),
+        *_note_unchanged_probabilities(lender),
+        *_note_repeated_names(graded),
+    )
     return GraderEvaluation(grader, test_set, graded, evaluation, details, notes)
 
 
@@ -293,6 +309,17 @@ def _note_unchanged_probabilities(lender: Grader | None) -> list[str]:
         f"The thresholds are those of a recalibrated grader, {lender.name}. The probabilities in "
         "the table are used as they are. The results are right only if the recalibrated grader "
         "wrote this table."
+    )
+    return [note]
+
+
+def _note_repeated_names(graded: GradedSet) -> list[str]:
+    repeated = find_repeated_names(graded)
+    if not repeated:
+        return []
+    note = (
+        f"Names that several rows of the table have: {len(repeated)}. Each row counts as a "
+        "photograph of its own. If a photograph is listed twice, the intervals are too narrow."
     )
     return [note]
 
@@ -359,7 +386,17 @@ def compare_on_common_photographs(
 
     Raises:
         InvalidInput: The two evaluations have different labels, or no graded photograph in common.
+            This error is also raised if an evaluation has two photographs with the same name.
     """
+    for one in (reference, other):
+        repeated = find_repeated_names(one.graded)
+        if repeated:
+            raise InvalidInput(
+                f"Two rows have the name {repeated[0]}, so the photographs of the two graders "
+                "cannot be matched",
+                where=one.grader.source,
+                remedy="Give each photograph a name of its own, and list it once",
+            )
     places = {file: at for at, file in enumerate(other.graded.files)}
     common = [at for at, file in enumerate(reference.graded.files) if file in places]
     first = reference.graded.select_by_position(common)
@@ -393,6 +430,11 @@ def compare_on_common_photographs(
         second.select_by_position(both),
         asked - both.size,
     )
+
+
+def find_repeated_names(graded: GradedSet) -> list[str]:
+    """Return each name that several photographs of a set of predictions have."""
+    return [name for name, count in Counter(graded.files).items() if count > 1]
 
 
 Named = TypeVar("Named", Grader, TestSet)

@@ -17,7 +17,11 @@ from drdeploy.files import (
 )
 from drdeploy.grader.datasets.columns import find_column, read_dataset_column
 from drdeploy.grader.datasets.grade_names import parse_grade
-from drdeploy.grader.datasets.tables import read_table_rows
+from drdeploy.grader.datasets.tables import (
+    is_missing_value,
+    read_table_rows,
+    simplify_column_name,
+)
 from drdeploy.grader.grading import Grade
 from drdeploy.grader.grading.outputs import SUM_TOLERANCE
 from drdeploy.photograph_names import quote_cell_if_number
@@ -42,6 +46,9 @@ UNLIKE_TRAINING = "unlike_training"
 NEEDED_COLUMNS = ("file", "icdr_grade", *PROBABILITY_COLUMNS)
 """Columns that a table of predictions must have.  Without the column ``group``, every photograph is
 its own group."""
+_OPTIONAL_COLUMNS = ("group", "gradable", "reason")
+_YES, _NO = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
+"""How programs write in the column ``gradable`` that a photograph has a grade, or has none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +107,9 @@ class GradedSet:
                 shares = ["" if reason else f"{p:.9g}" for p in self.probabilities[at]]
                 is_gradable = "false" if reason else "true"
                 label = int(self.labels[at])
-                texts = map(
-                    escape_formula_in_csv_cell,
-                    (name, str(self.groups[at]), label, is_gradable, reason),
-                )
+                # Without groups, the cell is empty, because a photograph is no patient.
+                group = str(self.groups[at]) if self.group_unit else ""
+                texts = map(escape_formula_in_csv_cell, (name, group, label, is_gradable, reason))
                 cells = [
                     escape_formula_in_csv_cell(str(self.columns[name][at])) for name in further
                 ]
@@ -131,7 +137,7 @@ class GradedSet:
                 remedy="Give a CSV file that `drdeploy model train` or `drdeploy model evaluate "
                 "--out` wrote",
             )
-        rows = read_table_rows(path, *NEEDED_COLUMNS)
+        rows = _name_optional_columns(read_table_rows(path, *NEEDED_COLUMNS))
         if not rows:
             raise InvalidInput(
                 "The table of predictions is empty",
@@ -144,13 +150,13 @@ class GradedSet:
         return cls(
             files=tuple(unescape_formula_in_csv_cell(row["file"]) for row in rows),
             groups=np.array(
-                [unescape_formula_in_csv_cell(row.get("group") or row["file"]) for row in rows],
+                [unescape_formula_in_csv_cell(_read_group(row) or row["file"]) for row in rows],
                 dtype=np.str_,
             ),
             labels=np.array([label for label, _, _ in read], dtype=np.intp),
             probabilities=np.array([shares for _, shares, _ in read], dtype=np.float64),
             reasons=tuple(reason for _, _, reason in read),
-            group_unit="group" if any(row.get("group") for row in rows) else "",
+            group_unit="group" if any(map(_read_group, rows)) else "",
             columns={
                 wanted: np.array(
                     [
@@ -188,6 +194,18 @@ class GradedSet:
         )
 
 
+def _name_optional_columns(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Give each optional column the name that this module uses, whatever its capital letters."""
+    own = {name: simplify_column_name(name) for name in (rows[0] if rows else ())}
+    own = {name: column for name, column in own.items() if column in _OPTIONAL_COLUMNS}
+    return [{own.get(name, name): cell for name, cell in row.items()} for row in rows]
+
+
+def _read_group(row: dict[str, str]) -> str:
+    group = row.get("group", "")
+    return "" if is_missing_value(group) else group
+
+
 def _parse_prediction_row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
     """Return a row's label, probabilities, and the reason if there are no probabilities."""
     label = parse_grade(row["icdr_grade"])
@@ -198,7 +216,14 @@ def _parse_prediction_row(row: dict[str, str], where: str) -> tuple[int, list[fl
             where=where,
             remedy="Write the label into the column icdr_grade, or remove the row",
         )
-    if row.get("gradable", "true") != "true":
+    gradable = row.get("gradable", "").lower() or "true"
+    if gradable not in _YES | _NO:
+        raise InvalidInput(
+            f"{quote_cell_if_number(gradable)} in the column gradable is neither true nor false",
+            where=where,
+            remedy="Write true if the photograph has a grade, otherwise false",
+        )
+    if gradable in _NO:
         return (
             label,
             [float("nan")] * len(Grade),

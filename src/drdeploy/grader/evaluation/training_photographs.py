@@ -103,6 +103,8 @@ def find_training_photographs(
 
 def _find_digests_of_whole_training_set(manifest: ModelManifest, whole: Dataset) -> frozenset[str]:
     once = set_copies_aside(whole)
+    if once.has_split("train") and "train" not in once.splits:
+        return frozenset()  # no photograph of the training split is here
     for part in (once.select_training_part(), once.select_training_part(apart_from="test")):
         if part.digest in manifest.provenance.dataset:
             return frozenset(one.sha256 for one in part.photographs)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import ModelLoadFailed, one_line_error_message
@@ -108,7 +109,7 @@ def _check_and_repair_layers(file: Path, copy: Path, *, is_hdf5: bool) -> None:
             _read_network_config_from_hdf5(copy) if is_hdf5 else _read_network_config_from_zip(copy)
         )
         config = None if text is None else parse_json(text)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as err:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
         raise _make_load_failure(
             file, "The file is damaged or incomplete", "Copy or save the model again"
         ) from err
@@ -206,8 +207,8 @@ def _read_network_config_from_hdf5(file: Path) -> bytes | str | None:
     import h5py
 
     with h5py.File(file, "r") as opened:
-        text: bytes | str | None = opened.attrs.get(CONFIG_ATTRIBUTE)
-        return text
+        text = opened.attrs.get(CONFIG_ATTRIBUTE)
+        return text if isinstance(text, bytes | str) else None
 
 
 def _write_network_config_to_hdf5(file: Path, text: str) -> None:

@@ -76,11 +76,12 @@ def write_quantized_onnx(
         )
     with turn_import_error_into_missing_extra("study", "Quantization"):
         import onnx
+    # Outside of the block below: a photograph that cannot be read is no fault of the graph.
+    kept = list(batches) if precision == "int8" else []
     try:
         with _silence_quantizer():
             match precision:
                 case "int8":
-                    kept = list(batches)
                     _write_onnx_quantized_to_int8(model, out, kept)
                     if kept and ends_in_softmax(out):
                         _move_logits_to_means_of_original(model, out, kept)

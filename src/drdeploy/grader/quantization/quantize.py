@@ -13,7 +13,8 @@ import numpy as np
 from drdeploy.errors import InvalidInput
 from drdeploy.files import choose_output_folder, explain_unusable_path
 from drdeploy.grader.artifacts import Quantization, extract_archive, pack_archive
-from drdeploy.grader.datasets import load_dataset, set_copies_aside
+from drdeploy.grader.datasets import load_dataset, set_copies_aside, set_undecodable_aside
+from drdeploy.grader.datasets.dataset import write_note_on_photographs_set_aside
 from drdeploy.grader.evaluation.document import build_comparison_document
 from drdeploy.grader.evaluation.predictions import predict_dataset
 from drdeploy.grader.inference import InferenceService
@@ -59,6 +60,8 @@ class QuantizationOutcome:
             calibration.
         validated_on: Text that says how many photographs of which data set were used for the
             comparison.
+        notes: Sentences for the user about photographs that were not used, and about what was
+            assumed about the data sets.
     """
 
     archive: Path | None
@@ -68,6 +71,7 @@ class QuantizationOutcome:
     reference: GradedSet
     calibrated_on: str
     validated_on: str
+    notes: tuple[str, ...] = ()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -86,6 +90,7 @@ class QuantizationOutcome:
             "ece": {"fp32": verdict.ece_before, "quantized": verdict.ece_after},
             **build_comparison_document(verdict.comparison, self.reference),
             "archive": None if self.archive is None else str(self.archive),
+            "notes": list(self.notes),
         }
 
 
@@ -149,12 +154,33 @@ def quantize(
             remedy="Give a model.tar.gz with an ONNX model in fp32",
         )
     target = path_of_quantized_archive(archive, precision) if out is None else Path(out)
+    if target.resolve() == archive.resolve():
+        raise InvalidInput(
+            "The quantized grader would overwrite the original",
+            where=str(target),
+            remedy="Give another file with --out",
+        )
+    if split is not None and validation is None:
+        raise InvalidInput(
+            "A split can be chosen only among the photographs of --validation",
+            where="--split",
+            remedy="Add --validation, or leave --split out",
+        )
+    if images < 1:
+        raise InvalidInput(
+            f"A model cannot be calibrated on {images} photographs",
+            where="--images",
+            remedy="Give a number of 1 or more",
+        )
     names = PhotographNames.choose_file_names_or_hashes(own=own_names)
     labelled = set_copies_aside(load_dataset(Path(calibration), names=names))
     sample, rest = split_for_calibration(labelled.select_training_part(), images=images, seed=seed)
+    sample = set_undecodable_aside(sample)
+    notes = [*write_note_on_photographs_set_aside(sample.set_aside), *sample.notes]
     if validation is not None:
         rest = set_copies_aside(load_dataset(Path(validation), names=names))
         rest = rest if split is None else rest.select_split(split)
+        notes += [*write_note_on_photographs_set_aside(rest.set_aside), *rest.notes]
     for purpose, dataset, remedy in (
         ("calibrate on", sample, "Give a folder of labelled photographs with --calibration"),
         (
@@ -209,6 +235,7 @@ def quantize(
             reference,
             calibrated_on=f"{len(sample)} photographs of {sample.name}",
             validated_on=f"{len(rest)} photographs of {rest.name}",
+            notes=tuple(notes),
         )
 
 

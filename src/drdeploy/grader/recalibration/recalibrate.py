@@ -18,6 +18,7 @@ from drdeploy.grader.artifacts import (
 )
 from drdeploy.grader.datasets import load_dataset, split_into_grouped_folds
 from drdeploy.grader.datasets.columns import group_by_patient_column
+from drdeploy.grader.datasets.dataset import write_note_on_photographs_set_aside
 from drdeploy.grader.evaluation.document import describe_photograph_and_group_counts
 from drdeploy.grader.evaluation.graders import choose_test_photographs
 from drdeploy.grader.evaluation.predictions import predict_dataset
@@ -181,7 +182,7 @@ def recalibrate(
     dataset = load_dataset(Path(data), keep_unreadable=True, names=names)
     if patient is not None:
         dataset = group_by_patient_column(dataset, patient, names)
-    choice = choose_test_photographs(dataset, split)
+    choice = choose_test_photographs(dataset, split, offers_new_sessions=False)
     refuse_training_photographs(opened.manifest, choice.photographs, choice.whole)
     enough: dict[str, Any] = {"knows_groups": dataset.knows_groups, "where": str(data)}
     photographs = choice.photographs
@@ -234,7 +235,11 @@ def recalibrate(
     left_out = tuple(
         (everything.files[at], reason) for at, reason in enumerate(everything.reasons) if reason
     )
-    notes = [*choice.test_set.notes, *_list_notes_on_limits(opened, used, prevalence)]
+    notes = [
+        *write_note_on_photographs_set_aside(choice.test_set.set_aside),
+        *choice.test_set.notes,
+        *_list_notes_on_limits(opened, used, prevalence),
+    ]
     return RecalibrationOutcome(
         target,
         recalibration,

@@ -74,12 +74,21 @@ def open_model(
     artifact: ModelArtifact, *, runtime: RuntimeName | None = None, threads: int | None = None
 ) -> OpenedModel:
     """Do what :func:`load_model_in_runtime` does, but without checking the manifest."""
+    refuse_thread_count_below_one(threads)
+    module = import_runtime_module(artifact, runtime=runtime)
+    return module.open_model(artifact, threads=threads or choose_thread_count())
+
+
+def refuse_thread_count_below_one(threads: int | None) -> None:
+    """Refuse a number of threads with which nothing can run; None is no number.
+
+    Raises:
+        InvalidInput: The number is below one.
+    """
     if threads is not None and threads < 1:
         raise InvalidInput(
             f"A model cannot run on {threads} threads", remedy="Use 1 thread or more"
         )
-    module = import_runtime_module(artifact, runtime=runtime)
-    return module.open_model(artifact, threads=threads or choose_thread_count())
 
 
 def choose_runtime(artifact: ModelArtifact, runtime: RuntimeName | None = None) -> RuntimeName:

@@ -187,7 +187,7 @@ class NetworkComparison:
     def _digest_of_network_input(self, candidate: Candidate) -> str:
         """Return a digest of the network's input, that is, of the photographs and the transform."""
         described = msgspec.json.encode(candidate.architecture.transform)
-        return sha256_of_bytes(self.dataset.digest.encode() + described)[:12]
+        return sha256_of_bytes(self.dataset.digest_with_files.encode() + described)[:12]
 
     def _read_or_make_archive_and_features(
         self, candidate: Candidate, on_step: Callable[[str], None]

@@ -47,14 +47,18 @@ DIGITS = 5
 
 
 def choose_familiarity_rule(
-    dataset: Dataset, transform: FundusTransform, *, seed: int = 0
+    dataset: Dataset, transform: FundusTransform, *, folds: int = FOLDS, seed: int = 0
 ) -> Familiarity | None:
     """Fit the rule to a grader's training photographs; None if there are too few of them.
 
     Args:
         dataset: The training photographs, without copies.
         transform: How a photograph becomes the model's input.
+        folds: The number of folds on which the limit is chosen; at most :data:`FOLDS` are used.
         seed: Seed of the folds.
+
+    Raises:
+        InvalidInput: The photographs cannot be split into this number of folds.
     """
     if len(dataset) < FEWEST_PHOTOGRAPHS:
         return None
@@ -69,7 +73,7 @@ def choose_familiarity_rule(
         for one in dataset.photographs
     ])  # fmt: skip
     distances = np.empty(len(dataset))
-    for fold in split_into_grouped_folds(dataset, FOLDS, seed=seed):
+    for fold in split_into_grouped_folds(dataset, min(folds, FOLDS), seed=seed):
         rule = fit_familiarity_rule(measured[fold.train], limit=1.0, chosen_on="")
         distances[fold.validation] = [
             compute_distance_of_measurements(row, rule) for row in measured[fold.validation]

@@ -66,7 +66,7 @@ def prepare_photographs(
         height_px=math.ceil(transform.height_px * MARGIN),
         width_px=math.ceil(transform.width_px * MARGIN),
     )
-    key = sha256_of_bytes(dataset.digest.encode() + msgspec.json.encode(pixels))
+    key = sha256_of_bytes(dataset.digest_with_files.encode() + msgspec.json.encode(pixels))
     path = None if cache is None else cache / f"{key}.npz"
     if path is not None and path.is_file():
         with np.load(path, allow_pickle=False) as kept:

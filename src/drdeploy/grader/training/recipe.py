@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import explain_unusable_path
+from drdeploy.files import explain_unusable_path, read_toml_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,10 +172,15 @@ def read_recipe_or_preset(preset: str = "fine-tuned", file: Path | None = None) 
             remedy="Give a TOML file with --recipe, or choose a recipe with --preset",
         )
     try:
-        return msgspec.toml.decode(file.read_bytes(), type=Recipe)
-    except (msgspec.DecodeError, UnicodeDecodeError) as err:
-        is_text = not isinstance(err, UnicodeDecodeError)
-        what = str(err).replace("`", "'") if is_text else "it is not text in UTF-8"
+        return msgspec.convert(read_toml_file(file), Recipe)
+    except OSError as err:
+        raise InvalidInput(
+            f"The recipe file cannot be read: {err.strerror}",
+            where=str(file),
+            remedy="Give a TOML file that you may read",
+        ) from err
+    except ValueError as err:
+        what = str(err).replace("`", "'")
         raise InvalidInput(
             f"The recipe is not valid: {what}",
             where=str(file),

@@ -17,7 +17,12 @@ import msgspec
 import numpy as np
 
 from drdeploy.grader.artifacts import ModelDescription, Provenance
-from drdeploy.grader.datasets import Fold, set_copies_aside, split_into_grouped_folds
+from drdeploy.grader.datasets import (
+    Fold,
+    set_copies_aside,
+    set_undecodable_aside,
+    split_into_grouped_folds,
+)
 from drdeploy.grader.evaluation.predictions import GradedSet
 from drdeploy.grader.evaluation.training_photographs import list_short_digests
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
@@ -30,7 +35,7 @@ from drdeploy.grader.networks.export import (
 from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 from drdeploy.grader.networks.network import build_network, convert_network_to_float32
 from drdeploy.grader.networks.sample import make_sample_batch
-from drdeploy.grader.networks.weights import set_network_weights
+from drdeploy.grader.networks.weights import identifier_of_weights, set_network_weights
 from drdeploy.grader.training.calibration import (
     apply_temperature,
     choose_operating_points,
@@ -99,23 +104,32 @@ class TrainingPlan:
         seed: int = 0,
         licence: str = "",
     ) -> TrainingPlan:
-        """Plan a training on a data set's training split; copied photographs are left out.
+        """Plan a training on a data set's training split.
+
+        Copied photographs, and those that cannot be decoded, are left out.
 
         Raises:
-            InvalidInput: The architecture is not known.
+            InvalidInput: The architecture is not known, or no photograph of the split is used.
         """
         found = find_architecture(architecture)
         if side_px is not None:
             found = found.with_input_side(side_px)
-        photographs = set_copies_aside(dataset).select_training_part()
+        photographs = set_undecodable_aside(set_copies_aside(dataset).select_training_part())
         return cls(found, photographs, weights, recipe, folds, seed, licence)
 
     @property
     def settings_of_run(self) -> dict[str, object]:
-        """All settings that determine the result of the run, as in ``settings.json``."""
+        """All settings that determine the result of the run, as in ``settings.json``.
+
+        Raises:
+            InvalidInput: The file of weights is missing.
+        """
         return {
             "architecture": self.architecture.name,
-            "weights": str(getattr(self.weights, "name", self.weights)),
+            # Another file with the same name holds other weights.
+            "weights": self.weights
+            if isinstance(self.weights, str)
+            else f"{self.weights.name}, {identifier_of_weights(self.weights, self.seed)}",
             "recipe": self.recipe,
             "side_px": self.architecture.transform.height_px,
             "folds": self.folds,
@@ -308,7 +322,7 @@ def _describe_model(plan: TrainingPlan, clinical: Clinical) -> ModelDescription:
         transform=plan.architecture.transform,
         gradability=GradabilityLimits(),
         familiarity=choose_familiarity_rule(
-            plan.dataset, plan.architecture.transform, seed=plan.seed
+            plan.dataset, plan.architecture.transform, folds=plan.folds, seed=plan.seed
         ),
         clinical=clinical,
         provenance=Provenance(
