@@ -253,6 +253,9 @@ def test_a_pull_fetches_the_patients_of_a_list(archive, tmp_path):
     assert done.exit_code == 0, done.output
     found = [dcmread(file).PatientID for file in (tmp_path / "in").iterdir()]
     assert sorted(found) == ["A-1", "B-2"]
+    said = " ".join(done.output.split())
+    assert "note: for 1 patient in" in said
+    assert "the archive lists no photograph" in said
 
 
 def test_a_file_of_another_patient_is_not_kept_though_the_archive_lists_it(
@@ -458,6 +461,32 @@ def test_a_file_that_an_archive_does_not_give_has_a_reason(answer, foreign_archi
         url, dicomweb_retrieval.ArchivedFile("1", "2", "3")
     )
     assert said.startswith("The archive answers with")
+
+
+def test_a_file_that_is_too_large_does_not_keep_a_pull_from_the_others(
+    foreign_archive, tmp_path, monkeypatch
+):
+    url, _, handler = foreign_archive
+    monkeypatch.setattr(dicomweb_retrieval, "_ENVELOPE_BYTES", 200_000)
+    limits = SimpleNamespace(max_bytes=0)
+    monkeypatch.setattr(dicomweb_retrieval, "LOCAL_FILE_LIMITS", limits)
+    small = bytes(128) + b"DICM" + bytes(8)
+
+    def answer(asked):
+        path, _, query = asked.path.partition("?")
+        if "offset=0" in query:
+            entries = [SERIES | {"00080018": {"Value": [one]}} for one in ("1.4.1", "1.4.2")]
+            return 200, json.dumps(entries if "/instances" in path else entries[:1]).encode()
+        if query:
+            return 200, b"[]"
+        return 200, b"--x\r\n\r\n" + small + bytes("4.1" in path) * 300_000 + b"\r\n--x--\r\n"
+
+    handler.answer = property(answer)
+    handler.content_type = 'multipart/related; type="application/dicom"; boundary=x'
+    done = CliRunner().invoke(app, ["pull", url, str(tmp_path / "in")])
+    assert done.exit_code == 1
+    assert "The archive answers with more than 200000 bytes." in " ".join(done.output.split())
+    assert [file.read_bytes() for file in (tmp_path / "in").iterdir()] == [small]
 
 
 @pytest.mark.parametrize(

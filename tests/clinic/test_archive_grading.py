@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,14 +26,18 @@ import pyarrow.parquet as pq
 from drdeploy.cli.app import build_app
 from drdeploy.cli.archive import _RayRun
 from drdeploy.cli.archive_plan import ArchivePlan, RayWorkers
-from drdeploy.clinic.archive_grading import planning
+from drdeploy.clinic.archive_grading import grading, planning, ray_session
 from drdeploy.clinic.archive_grading.checkpoint import (
     ArchiveCheckpoint,
     ArchiveJob,
     ArchiveSettings,
 )
 from drdeploy.clinic.archive_grading.costs import InstancePrices, estimate_reading_cost
-from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_photographs_at_places
+from drdeploy.clinic.archive_grading.grading import (
+    WorkerSettings,
+    grade_photographs_at_places,
+    read_graded_files,
+)
 from drdeploy.clinic.archive_grading.planning import (
     WORKER_EFFICIENCY,
     ArchiveSample,
@@ -270,6 +275,54 @@ def test_a_manifest_is_read_in_pieces(piece, tmp_path, monkeypatch):
     assert listed == [f"s3://eyes/in/{name}" for name in names]
 
 
+def test_a_manifest_of_notepad_is_read(tmp_path):
+    file = tmp_path / "eyes.manifest"
+    file.write_text('[{"prefix": "s3://eyes/"}, "a.jpg"]', "utf-8-sig")
+    source = open_photograph_source(str(file), NO_S3)
+    assert [one.place for one in source.iterate_photographs(print)] == ["s3://eyes/a.jpg"]
+
+
+def test_an_object_in_an_archive_class_of_s3_is_a_row_and_stops_no_run(model, monkeypatch):
+    boto3 = pytest.importorskip("boto3", reason="needs the extra cloud")
+    from botocore.stub import Stubber
+
+    s3 = boto3.client("s3", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    monkeypatch.setattr(grading, "_make_s3_client", lambda *_: s3)
+    settings = WorkerSettings(str(model), None, "", None, None)
+    with Stubber(s3) as stub:
+        stub.add_client_error("get_object", "InvalidObjectState")
+        graded = read_graded_files(grade_photographs_at_places(["s3://eyes/a.jpg"], settings))
+    assert "archive storage class of S3, such as Glacier" in graded[0].failure
+
+
+def test_the_folder_of_ray_is_locked_although_another_program_deletes_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make, made = tempfile.mkdtemp, []
+
+    def make_and_delete_the_first(**options):
+        made.append(make(**options))
+        if len(made) == 1:
+            Path(made[0]).rmdir()
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_and_delete_the_first)
+    with ray_session._make_folder_of_session() as folder:
+        assert str(folder) == made[1]
+        assert [one.name for one in folder.iterdir()] == ["lock"]
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_the_folder_of_another_user_is_not_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    other = tmp_path / "drdeploy-ray-other"
+    other.mkdir()
+    (other / "lock").symlink_to(tmp_path / "made")
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with ray_session._make_folder_of_session():
+        pass
+    assert [one.name for one in tmp_path.iterdir()] == ["drdeploy-ray-other"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -444,6 +497,12 @@ def test_a_plan_says_how_many_of_its_sample_could_not_be_graded(eyes, model, tmp
 def plan_of(*, photographs, size_bytes):
     job = ArchiveJob("id", None, photographs, size_bytes, photographs, 64)
     return ArchivePlan(job, 0, ArchiveSample(MeasuredPhotographs(0.5, 1e5, 12)))
+
+
+def test_a_plan_does_not_call_unknown_sizes_zero_bytes():
+    job = ArchiveJob("id", None, 5, 0, 0, 64)
+    assert ArchivePlan(job, 0, ArchiveSample(None, 1, "No.")).make_document()["bytes"] is None
+    assert plan_of(photographs=2, size_bytes=6).make_document()["bytes"] == 6
 
 
 S3_COSTS = (

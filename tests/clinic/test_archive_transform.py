@@ -31,7 +31,8 @@ from drdeploy.clinic.archive_grading.grading import (
 )
 from drdeploy.clinic.archive_grading.planning import ArchiveSample, MeasuredPhotographs
 from drdeploy.clinic.archive_grading.sources import ArchivedPhotograph
-from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob
+from drdeploy.clinic.archive_grading.transform_job import SentPhotograph, TransformArchiveJob
+from drdeploy.clinic.graded_rows import FOREIGN_ANSWER, RowColumns
 from drdeploy.errors import (
     ClinicError,
     DrdeployError,
@@ -402,6 +403,14 @@ def test_the_name_of_a_dicom_file_is_said_only_with_names():
         with pytest.raises(InvalidInput, match="holds DICOM files") as refused:
             job.grade_archive_in_transform_jobs(None, None, print)
         assert ("Garcia" in str(refused.value)) == is_said
+
+
+def test_an_answer_with_other_classes_than_the_table_is_a_row_with_an_error():
+    columns = RowColumns((), ("0", "1", "2"))
+    job = TransformArchiveJob(None, None, columns, OWN_NAMES, is_folder=True, report_state=print)
+    for shares, error in (([0.1, 0.2, 0.7], ""), ([0.1, 0.9], FOREIGN_ANSWER)):
+        answer = json.dumps({"predictions": [shares]}).encode()
+        assert job._make_row("a.jpg", SentPhotograph("", ""), answer, None).error == error
 
 
 def test_photographs_in_several_buckets_are_refused(tmp_path):

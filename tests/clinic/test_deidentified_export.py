@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from dicom_files import PATIENT, as_bytes, encapsulate, make_dataset, shrink_eye
@@ -153,6 +154,28 @@ def test_dciodvfy_finds_no_error_in_an_exported_photograph(folder, tmp_path):
         said = found.stdout + found.stderr
         assert "OphthalmicPhotography8BitImage" in said
         assert "Error" not in said
+
+
+@pytest.mark.parametrize("named", [".", "link"])
+def test_an_export_goes_to_the_current_folder_and_through_a_link(
+    named, folder, tmp_path, monkeypatch
+):
+    (tmp_path / "out").mkdir()
+    if named == "link":
+        (tmp_path / "link").symlink_to("out")
+    monkeypatch.chdir(tmp_path / "out" if named == "." else tmp_path)
+    done = export(folder, named)
+    assert done.exit_code == 1, done.output  # one photograph was left out
+    assert (tmp_path / "out" / "eyes.csv").exists()
+
+
+def test_a_folder_where_a_disk_is_mounted_is_refused_before_the_export(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Path, "is_mount", lambda _: True)
+    refused = export(folder, tmp_path / "out")
+    assert "A disk is mounted at this folder" in str(refused.exception)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["records"]
 
 
 def test_nothing_is_overwritten_and_each_export_is_in_the_audit_log(folder, tmp_path):

@@ -17,7 +17,7 @@ from pynetdicom.sop_class import OphthalmicPhotography8BitImageStorage
 
 from drdeploy.clinic import dicom_sender
 from drdeploy.clinic.dicom_sender import ArchivePeer
-from drdeploy.errors import ClinicError
+from drdeploy.errors import ClinicError, InvalidInput
 
 
 def refuse_what_archive_sends(pieces):
@@ -73,3 +73,13 @@ def test_an_archive_that_is_never_silent_and_never_ends_is_cut_off(monkeypatch):
 
     refuse_what_archive_sends(draw_out())
     assert next(left, None) is not None
+
+
+@pytest.mark.parametrize(
+    "peer", ["\u00c4RCHIV@a.example:104", "A\x01B@a.example:104", "A@a..b:104"]
+)
+def test_a_title_or_host_that_no_archive_can_have_is_refused_at_once(peer):
+    with pytest.raises(InvalidInput, match="not given as TITLE@HOST:PORT"):
+        ArchivePeer.parse_ae_title_and_address(peer, option="--send")
+    own = ArchivePeer.parse_ae_title_and_address("PACS-1_?[x]~@[::1]:104", option="--send")
+    assert own == ArchivePeer("PACS-1_?[x]~", "::1", 104)

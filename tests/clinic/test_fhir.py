@@ -56,6 +56,8 @@ def resources(document, kind):
         ({"left": 4, "right": 0}, {"StudyDate": "20261128", "IssuerOfPatientID": "North"}),
         ({"left": None, "right": 2}, {"StudyDate": "yesterday"}),
         ({"left": 1}, {"PatientID": ""}),
+        ({"left": 1}, {"StudyDate": "20260231"}),
+        ({"left": 1}, {"StudyDate": "00000000"}),
     ],
 )
 def test_a_bundle_is_valid_r4(grades, fields, artifact):
@@ -90,6 +92,19 @@ def test_an_ungradable_eye_has_no_grade_but_a_reason(artifact):
     assert observation["dataAbsentReason"]["text"] == "Ungradable. The photograph is too dark."
 
 
+def test_an_eye_with_a_grade_and_an_ungradable_photograph_has_a_note(artifact):
+    dataset = make_dataset(np.zeros((2, 2), np.uint8), StudyInstanceUID="1.2.3")
+    sound = Prediction(np.eye(5, dtype=np.float32)[0], ICDR_CLASSES)
+    photographs = [
+        GradedPhotograph(dataset, 1, "left", sound),
+        GradedPhotograph(dataset, 2, "left", None, "The photograph is too dark."),
+    ]
+    (study,) = group_by_study(photographs, ReferralRules.load(), artifact.manifest)
+    (observation,) = resources(make_bundle(study, artifact, issued=ISSUED), "Observation")
+    notes = [one["text"] for one in observation["note"]]
+    assert notes == ["The photograph is too dark.", "For research use. Not a medical device."]
+
+
 def test_everything_is_preliminary_and_for_research_use_and_names_the_model(artifact):
     document = bundle(artifact, {"left": 3, "right": 3})
     (report,) = resources(document, "DiagnosticReport")
@@ -111,6 +126,17 @@ def test_every_reference_leads_to_a_resource_of_the_bundle(artifact):
     referred = {part.split('"')[0] for part in text.split('"reference": "')[1:]}
     assert referred
     assert referred <= known
+
+
+def test_a_server_does_not_take_one_number_of_two_issuers_for_one_patient(artifact):
+    def find(**fields):
+        document = bundle(artifact, {"left": 0}, PatientID="4711", **fields)
+        return document["entry"][0]["request"]["ifNoneExist"]
+
+    north, south, none = find(IssuerOfPatientID="North"), find(IssuerOfPatientID="South"), find()
+    assert len({north, south, none}) == 3
+    assert north == find(IssuerOfPatientID="North ")
+    assert none == "identifier=|4711"
 
 
 def test_the_same_study_twice_has_the_same_identifiers_and_other_answers_have_others(artifact):

@@ -14,7 +14,7 @@ import pytest
 if os.environ.get("CI") != "true":  # CI has it
     pytest.importorskip("pydicom", reason="needs the extra clinic")
 
-from drdeploy.clinic.fhir_server import post_bundle
+from drdeploy.clinic.fhir_server import store_bundle
 from drdeploy.clinic.http_exchange import check_server_url, send_http_request
 from drdeploy.errors import ClinicError, InvalidInput
 
@@ -47,22 +47,28 @@ def server():
 
 def test_a_bundle_arrives(server):
     url, received, _ = server
-    post_bundle(url, BUNDLE)
+    assert store_bundle(url, BUNDLE) == ""
     assert received == [("/fhir", "application/fhir+json", BUNDLE)]
 
 
-@pytest.mark.parametrize("status", [302, 307, 422, 500])
-def test_a_server_that_refuses_or_leads_elsewhere_is_an_error(server, status):
+@pytest.mark.parametrize("status", [302, 307, 401, 500])
+def test_a_server_that_fails_or_leads_elsewhere_is_an_error(server, status):
     url, received, handler = server
     handler.status = status
     with pytest.raises(ClinicError, match=f"status {status}"):
-        post_bundle(url, BUNDLE)
+        store_bundle(url, BUNDLE)
     assert len(received) == 1
+
+
+def test_a_server_may_refuse_one_bundle_of_many(server):
+    url, _, handler = server
+    handler.status = 422
+    assert store_bundle(url, BUNDLE) == "The FHIR server refuses a bundle with status 422."
 
 
 def test_a_server_that_does_not_answer_is_an_error():
     with pytest.raises(ClinicError, match="The exchange with the FHIR server failed"):
-        post_bundle("http://127.0.0.1:9/fhir", BUNDLE)
+        store_bundle("http://127.0.0.1:9/fhir", BUNDLE)
 
 
 @pytest.fixture
@@ -117,6 +123,15 @@ def test_no_message_quotes_an_answer_that_is_not_http(raw_server):
     assert "Doe" not in str(failed.value)
 
 
+@pytest.mark.parametrize(
+    "answer", [b"Content-Length: 99\r\n\r\n[]", b"Transfer-Encoding: chunked\r\n\r\n9\r\n[]"]
+)
+def test_an_answer_that_is_cut_off_is_an_error_and_not_a_shorter_answer(answer, raw_server):
+    url = raw_server([OK + answer])
+    with pytest.raises(ClinicError, match="its answer ends too early"):
+        send_http_request("GET", url, server="archive", headers={})
+
+
 @pytest.mark.parametrize("url", ["http://records.example.org/fhir", "ftp://localhost", "records"])
 def test_patients_data_are_not_sent_in_the_clear(url):
     with pytest.raises(InvalidInput, match="only over https"):
@@ -126,3 +141,12 @@ def test_patients_data_are_not_sent_in_the_clear(url):
 @pytest.mark.parametrize("url", ["https://records.example.org", "http://[::1]:8080/fhir"])
 def test_https_and_this_machine_are_allowed(url):
     check_server_url(url, option="--post")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [".org/f\u00e4cher", ".org/a b", ".org/a\nb", ".org:99999", ".org:0", ".org:port", "..org"],
+)
+def test_an_address_to_which_no_request_can_be_sent_is_refused_at_once(rest):
+    with pytest.raises(InvalidInput, match="that no address may have"):
+        check_server_url(f"https://records.example{rest}", option="--post")

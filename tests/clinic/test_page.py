@@ -26,7 +26,7 @@ if os.environ.get("CI") != "true":  # CI has it
     pytest.importorskip("starlette", reason="needs the extra clinic")
 
 from certificates import make_certificate
-from dicom_files import EYE, as_bytes, encapsulate, make_dataset
+from dicom_files import EYE, as_bytes, encapsulate, make_dataset, shrink_eye
 from PIL import Image
 from pydicom import uid
 from pynetdicom import AE, evt
@@ -46,6 +46,7 @@ from drdeploy.clinic.page.access import PageOptions
 from drdeploy.clinic.page.app import WorklistPage
 from drdeploy.clinic.page.endpoint import EndpointService
 from drdeploy.clinic.page.grading import GradingPool
+from drdeploy.clinic.page.photographs import FRAMES_SHOWN_MAX
 from drdeploy.clinic.page.request_guard import RateLimit
 from drdeploy.clinic.page.server import PageAddress
 from drdeploy.clinic.page.sessions import Sessions
@@ -337,6 +338,8 @@ def test_a_path_in_an_upload_and_what_is_no_photograph_are_refused(records):
     huge = {"X-Token": token_of(client), "Content-Length": str(10**9)}
     assert client.post("/photographs", content=b"x", headers=huge).status_code == 413
     assert client.post("/sign-in", content=b"x" * 10**5).status_code == 413
+    longer = {"Content-Length": "5", "Transfer-Encoding": "chunked"}
+    assert client.post("/sign-in", content=b"x" * 10**5, headers=longer).status_code == 411
     assert sorted(records.store.folder.parent.rglob("*")) == before
 
 
@@ -627,6 +630,8 @@ def test_a_number_of_another_issuer_is_named_before_a_patient_is_erased(records)
     drop(client, EYE.read_bytes(), patient="77", eye="left")
     assert drop(client, wrap(PatientID="77", IssuerOfPatientID="X")).json() == {"new": True}
     assert "because another issuer gave their patient number: 1" in client.get("/studies/1").text
+    assert "Patient 77 (Issuer of the number: X)" in client.get("/studies/2").text
+    assert "77 (X)" in client.get("/").text
 
 
 def test_a_photograph_that_is_gone_from_the_disk_is_said_to_be(records):
@@ -639,6 +644,20 @@ def test_a_photograph_that_is_gone_from_the_disk_is_said_to_be(records):
     page = client.get("/studies/1").text
     assert "cannot be read from the disk, and are not shown: 1" in page
     assert "/studies/1/photographs/" not in page
+    records.store._path_of_photograph(sha256).mkdir()  # every user fails to read it
+    page = open_page(records).get("/studies/1").text
+    assert "cannot be read from the disk, and are not shown: 1" in page
+
+
+def test_a_page_says_how_many_frames_it_does_not_show(records):
+    content, pixels = shrink_eye()
+    frames = [content] * (FRAMES_SHOWN_MAX + 3)
+    dataset = make_dataset(pixels, photometric="YBR_FULL_422")
+    client = open_page(records)
+    drop(client, as_bytes(encapsulate(dataset, frames, uid.JPEGBaseline8Bit)))
+    page = client.get("/studies/1").text
+    assert "because their files have too many frames: 3<" in page
+    assert page.count("<img ") == FRAMES_SHOWN_MAX
 
 
 def test_a_dropped_picture_does_not_claim_that_nothing_is_written_in_it(records):
@@ -675,7 +694,11 @@ def test_a_wider_address_needs_tls_accounts_and_a_name(tmp_path):
     refuse("no account", has_accounts=False, **tls)
     refuse("is not known", **tls)
     refuse("cannot be used", names=("clinic",), certificate=pair[1], key=pair[0])
-    PageAddress("0.0.0.0", names=("clinic",), **tls).check_access_and_certificate(has_accounts=True)
+    for name in ("https://clinic", "clinic:8443", "klinik-m\u00fcnchen.de", "*", ""):
+        refuse("not the name of a machine", names=("clinic", name), **tls)
+    for name in ("clinic", "Clinic_2.example.org", "fe80::1"):
+        own = PageAddress("0.0.0.0", names=(name,), **tls)
+        own.check_access_and_certificate(has_accounts=True)
     PageAddress().check_access_and_certificate(has_accounts=False)
 
 

@@ -5,18 +5,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dicom_files import make_dataset
+from dicom_files import as_bytes, encapsulate, make_dataset, shrink_eye
 
 if os.environ.get("CI") != "true":  # CI has it
     pytest.importorskip("pydicom", reason="needs the extra clinic")
 
-from drdeploy.clinic.patients import GradedPhotograph, group_by_study, sort_by_urgency
+from drdeploy.clinic.patients import (
+    GradedPhotograph,
+    grade_dicom_file,
+    group_by_study,
+    sort_by_urgency,
+)
 from drdeploy.clinic.referral_rules import ReferralRules, find_most_urgent_outcome
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import InvalidInput, UnreadableImage
 from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.grading import Prediction
 from drdeploy.grader.grading.grade import ICDR_CLASSES
+from drdeploy.grader.inference import Inference
 
 HEALTHY = (0.95, 0.03, 0.01, 0.005, 0.005)
 MODERATE = (0.05, 0.05, 0.85, 0.03, 0.02)
@@ -139,3 +145,40 @@ def test_a_grader_without_the_operating_points_of_the_rules_is_refused(rules, ma
 
     with pytest.raises(InvalidInput, match="no operating point balanced at grade 3"):
         rules.check_grader(msgspec.structs.replace(manifest, clinical=None))
+
+
+class OneFailure:
+    """A grader that cannot decode the second photograph that it gets."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def infer(self, images):
+        self.asked += 1
+        if self.asked == 2:
+            raise UnreadableImage("The picture ends too early")
+        prediction = Prediction(np.array(HEALTHY, np.float32), ICDR_CLASSES)
+        return [Inference(prediction, None, False, 0.0, 0.0, 0.0) for _ in images]
+
+
+def grade_frames(frames, pixels):
+    dataset = make_dataset(pixels, photometric="YBR_FULL_422")
+    data = as_bytes(encapsulate(dataset, frames, "1.2.840.10008.1.2.4.50"))
+    return list(grade_dicom_file(OneFailure(), data))
+
+
+def test_no_frame_of_a_file_is_lost_behind_a_damaged_one():
+    content, pixels = shrink_eye()
+    # The grader refuses a frame: the others are graded.
+    found = grade_frames([content] * 3, pixels)
+    assert [(one.frame_number, one.prediction is None) for one in found] == [
+        (1, False), (2, True), (3, False)
+    ]  # fmt: skip
+    assert found[1].ungradable == "The picture ends too early."
+    # A frame cannot be taken out of the file: those behind it are not read.
+    found = grade_frames([content, bytes(3) + content[3:], content, content], pixels)
+    assert [(one.frame_number, one.prediction is None) for one in found] == [
+        (1, False), (2, True), (3, True), (4, True)
+    ]  # fmt: skip
+    unread = "The frame was not read, because frame 2 of its file cannot be decoded."
+    assert [one.ungradable == unread for one in found] == [False, False, True, True]

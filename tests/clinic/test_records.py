@@ -347,6 +347,14 @@ def test_files_of_a_killed_program_are_removed_and_a_changed_one_is_not_sent(rec
         records.deliveries.load_queued_delivery(records.deliveries.list_due_deliveries()[0])
 
 
+def test_a_photograph_that_changed_on_the_disk_is_repaired_when_it_comes_again(records):
+    add(records)
+    (sha256,) = records.store.list_hashes()
+    records.store._path_of_photograph(sha256).write_bytes(b"changed")
+    assert add(records) is False
+    assert records.store.read_file(sha256) == b"photograph"
+
+
 def test_records_of_a_newer_version_are_refused(records, tmp_path):
     with records._engine.begin() as connection:
         present = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
@@ -492,6 +500,38 @@ def test_what_a_server_or_the_network_refuses_does_not_hold_up_the_rest(records)
     assert records.list_studies()[0]["deliveries"] == {"delivered": 1, "refused": 3}
 
 
+def test_a_photograph_that_cannot_be_read_is_not_said_to_be_refused_by_an_archive(records, caplog):
+    add(records)
+    (study,) = records.list_due_studies(float("inf"))
+    records.record_grading(
+        study, outcome="refer", eyes={}, results={}, destinations=[],
+        with_photographs=["stow https://a"],
+    )  # fmt: skip
+    (sha256,) = records.store.list_hashes()
+    path = records.store._path_of_photograph(sha256)
+    path.unlink()
+    path.mkdir()  # every user fails to read it
+    ResultSender(records).send_due_deliveries()
+    about = [one for one in records.worklist.list_audit_entries(9) if one["action"] == "deliver"]
+    said = "not sent to stow https://a A photograph cannot be read."
+    assert [(one["subject"], one["details"]) for one in about] == [(study.name, said)]
+    assert f"{study.name}: A photograph cannot be read." in caplog.text
+
+
+def test_a_database_that_is_gone_for_a_moment_refuses_no_delivery(records, monkeypatch):
+    add(records)
+    grade(records)
+
+    def fail(*_):
+        raise ConnectionResetError  # pg8000 wraps only some errors of the socket
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records.deliveries, "load_queued_delivery", fail)
+        with pytest.raises(ConnectionResetError):
+            ResultSender(records).send_due_deliveries()
+    assert records.list_studies()[0]["deliveries"] == {"queued": 3}
+
+
 def test_a_sender_that_lost_the_lock_leaves_the_rest_to_the_other_program(records):
     add(records)
     (study,) = records.list_due_studies(float("inf"))
@@ -518,6 +558,26 @@ def test_photographs_of_another_database_are_not_taken_for_left_behind(tmp_path)
     with pytest.raises(ClinicError, match="belong to records in another database"):
         ClinicRecords.open(tmp_path / "r", names=names)
     assert len(list(other.store.list_hashes())) == 1
+
+
+def test_photographs_whose_database_was_lost_are_not_deleted_as_unused(tmp_path):
+    names = PhotographNames(b"k" * 32)
+    first = ClinicRecords.open(tmp_path / "r", names=names)
+    add(first)
+    first.close()
+    for file in (tmp_path / "r").glob("records.sqlite*"):
+        file.rename(tmp_path / file.name)
+    for _ in range(2):
+        with pytest.raises(ClinicError, match="the database is new and lists none of them"):
+            ClinicRecords.open(tmp_path / "r", names=names)
+    for file in (tmp_path / "r").glob("records.sqlite*"):
+        file.unlink()
+    for file in tmp_path.glob("records.sqlite*"):
+        file.rename(tmp_path / "r" / file.name)
+    again = ClinicRecords.open(tmp_path / "r", names=names)
+    assert again.erasure.remove_unused_files() == 0
+    assert len(list(again.store.list_hashes())) == 1
+    again.close()
 
 
 def test_half_written_photographs_of_a_killed_program_are_removed(records):

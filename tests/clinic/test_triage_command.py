@@ -2,6 +2,10 @@
 
 import json
 import os
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -101,3 +105,50 @@ def test_two_patients_with_one_study_identifier_are_two_bundles(folder, tmp_path
         dataset.save_as(file)
     assert run(*folder.glob("*L.dcm"), "--fhir", tmp_path / "fhir").exit_code == 0
     assert len([*(tmp_path / "fhir").iterdir()]) == 2
+
+
+def test_a_copy_counts_once_and_another_photograph_of_the_same_name_is_refused(folder):
+    from pydicom import dcmread
+
+    file = folder / f"{PATIENT}0L.dcm"
+    shutil.copyfile(file, folder / "copy.dcm")
+    other = dcmread(folder / f"{PATIENT}1L.dcm")
+    other.SOPInstanceUID = dcmread(file).SOPInstanceUID
+    other.file_meta.MediaStorageSOPInstanceUID = other.SOPInstanceUID
+    other.save_as(folder / f"{PATIENT}1L.dcm")
+    result = run(folder, "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert [one["error"] for one in document["failed"]] == [
+        "Another photograph has the same SOP Instance UID."
+    ]
+    assert "copies of photographs, which count only once: 1" in document["notes"]
+    eyes = [patient["eyes"] for patient in document["patients"]]
+    assert sum(one[side]["photographs"] for one in eyes for side in ("left", "right")) == 3
+
+
+class OneBundleRefused(BaseHTTPRequestHandler):
+    """A FHIR server that refuses the first bundle that it gets."""
+
+    got: ClassVar[list[bytes]] = []
+
+    def do_POST(self):
+        self.got.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(422 if len(self.got) == 1 else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_bundle_that_is_refused_does_not_keep_the_others_back(folder):
+    with ThreadingHTTPServer(("127.0.0.1", 0), OneBundleRefused) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        result = run(folder, "--json", "--post", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    first, _ = json.loads(result.stdout)["patients"]
+    assert result.exit_code == 1
+    assert len(OneBundleRefused.got) == 2
+    refused = f"{first['study']}: The FHIR server refuses a bundle with status 422."
+    assert refused in " ".join(result.stderr.split())

@@ -19,6 +19,7 @@ from drdeploy.cli.console import (
     print_facts,
     print_json,
     print_line,
+    print_note,
     print_note_on_photograph_names,
     print_note_on_quantization,
 )
@@ -206,6 +207,9 @@ def grade(
         if plan or is_open:
             planned = ArchivePlan.measure(checkpoint, job, settings)
             run.print_plan(planned, is_all=plan, as_json=as_json and plan)
+        else:
+            for note in job.notes:  # the plan says them, too
+                print_note(note)
         if plan:
             return
         if is_open:

@@ -128,7 +128,7 @@ class ArchivePlan:
         measured = self.sample.measured
         return {
             "photographs": self.job.photographs,
-            "bytes": self.job.size_bytes,
+            "bytes": self.job.size_bytes if self.job.sized_photographs else None,
             "finished": self.finished,
             "seconds_per_photograph": None if measured is None else measured.seconds,
             "measured": 0 if measured is None else measured.measured,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,7 +31,7 @@ from drdeploy.cli.console import (
 from drdeploy.cli.grade import select_photographs
 from drdeploy.cli.options import GIVE_ARTIFACT, ArtifactOption, JsonOption, RuntimeOption
 from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused, format_count
-from drdeploy.files import sha256_of_bytes
+from drdeploy.files import sha256_of_bytes, sha256_of_file
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.grader.photograph_files import read_photograph_bytes
 from drdeploy.photograph_names import PhotographNames
@@ -114,7 +116,8 @@ def triage(
     Photographs are grouped by patient, study and eye. The grade of an eye is the worst grade among
     its photographs. If no photograph of an eye can be graded, the packaged rules refer the patient.
     The list names patients by a keyed hash. The exit status is 1 if a file cannot be read or used,
-    if a folder holds pictures in other formats, or if the archive of --stow refuses a file.
+    if a folder holds pictures in other formats, or if the server of --post or the archive of --stow
+    refuses a study.
 
     For research use. Not a medical device.
     """
@@ -134,27 +137,22 @@ def triage(
     service = InferenceService.load(model, runtime=runtime)
     chosen.check_grader(service.manifest)
     print_note_on_quantization(service.manifest)
-    graded: list[GradedPhotograph] = []
-    failures: list[FailedFile] = []
-    files: dict[str, Path] = {}
+    graded = _GradedFiles(naming)
     with Progress(console=err, transient=True) as progress:
         for path in progress.track(selection.paths, description="grading"):
-            found = _grade_file(service, path, eye, naming)
-            if isinstance(found, FailedFile):
-                failures.append(found)
-                continue
-            graded += found
-            files |= {str(one.dataset.SOPInstanceUID): path for one in found}
+            graded.add_file(path, _grade_file(service, path, eye, naming))
     artifact_used = service.classifier.artifact
     studies = {
         _name_study(study, naming): study
-        for study in sort_by_urgency(group_by_study(graded, chosen, service.manifest))
+        for study in sort_by_urgency(group_by_study(graded.photographs, chosen, service.manifest))
     }
     rows = [_make_row(name, study, naming) for name, study in studies.items()]
     notes = selection.write_notes_on_left_out_files(
         show_paths=False, how_to_show="`drdeploy names FOLDER`"
     )
-    failures += outputs.write_results(studies, artifact_used)
+    if graded.copies:
+        notes.append(f"copies of photographs, which count only once: {graded.copies:,}")
+    failures = [*graded.failures, *outputs.write_results(studies, artifact_used)]
     if as_json:
         print_json({
             "notice": RESEARCH_USE_NOTICE,
@@ -172,11 +170,46 @@ def triage(
     for note in notes:
         print_note(note)
     # Sending comes last, so that results have been shown and written even if they cannot be sent.
-    refused = outputs.send_results(studies, artifact_used, files)
+    refused = outputs.send_results(studies, artifact_used, graded.files)
     for one in refused:
         print_line(f"{one.image}: {one.error}", style="red", to=err)
     if failures or refused or any(one.may_be_missed_photograph for one in selection.left_out):
         raise typer.Exit(1)
+
+
+@dataclass
+class _GradedFiles:
+    """The photographs of the graded files, and what was left out.
+
+    Attributes:
+        naming: Names the files that are refused.
+        photographs: The photographs, graded or not.
+        failures: The files that cannot be used.
+        files: The file of each photograph, by the photograph's SOP Instance UID.
+        copies: How many files were left out because they are copies of others.
+    """
+
+    naming: PhotographNames
+    photographs: list[GradedPhotograph] = field(default_factory=list)
+    failures: list[FailedFile] = field(default_factory=list)
+    files: dict[str, Path] = field(default_factory=dict)
+    copies: int = 0
+
+    def add_file(self, path: Path, found: list[GradedPhotograph] | FailedFile) -> None:
+        """Add the photographs of a file, unless it is refused or is the copy of another."""
+        if isinstance(found, FailedFile):
+            self.failures.append(found)
+            return
+        first = self.files.setdefault(str(found[0].dataset.SOPInstanceUID), path)
+        if first is path:
+            self.photographs += found
+        elif filecmp.cmp(first, path, shallow=False):
+            self.copies += 1
+        else:  # results refer to a photograph by this identifier only
+            name = self.naming.name_of_photograph(path, str(path), sha256_of_file(path))
+            self.failures.append(
+                FailedFile(name, "Another photograph has the same SOP Instance UID.")
+            )
 
 
 def _grade_file(

@@ -44,6 +44,7 @@ def export_deidentified(
     """
     from drdeploy.clinic.deidentified_export import DeidentifiedExport, check_export_folder
 
+    folder = folder.resolve()  # a link or "." could not be replaced at the end
     check_export_folder(folder)
     opened = open_records(records, database)
     studies = opened.load_studies_with_photographs()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from drdeploy.cli.clinic_destinations import read_destinations
-from drdeploy.cli.console import print_note_on_quantization
+from drdeploy.cli.console import print_note, print_note_on_quantization
 from drdeploy.cli.end_event import exit_without_waiting, make_end_event
 from drdeploy.cli.options import (
     GIVE_ARTIFACT,
@@ -28,7 +28,10 @@ from drdeploy.cli.options import (
     UntilStdinClosesOption,
     log_to_standard_error,
 )
-from drdeploy.errors import ClinicError, InvalidInput
+from drdeploy.errors import ClinicError, InvalidInput, format_count
+
+if TYPE_CHECKING:
+    from drdeploy.clinic.records import ClinicRecords
 
 STOP_S = 5.0
 """Seconds that work in progress may still take when the program has to end."""
@@ -126,13 +129,13 @@ def listen(
             remedy="End the other program. If it is `clinic serve`, run this command first, and "
             "start `clinic serve` again while this command runs",
         )
-    # The listener opens its address before the model loads, so that an unusable address is reported
-    # at once.
+    # The listener is made before the model loads, so that an unusable title or certificate is
+    # reported at once.
     listener = PhotographListener(address, store)
     service = InferenceService.load(model, runtime=runtime)
     chosen.check_grader(service.manifest)
     print_note_on_quantization(service.manifest)
-    store.erasure.remove_unused_files()
+    delete_unused_files(store)
     grader = StudyGrader(
         store, service, chosen, to, quiet_s=quiet_s, may_grade=lock.keep_or_take_again
     )
@@ -149,3 +152,9 @@ def listen(
         work.stop(STOP_S)
         store.close()
     exit_without_waiting()
+
+
+def delete_unused_files(records: ClinicRecords) -> None:
+    """Delete the photographs that killed programs left behind, and say how many there were."""
+    if count := records.erasure.remove_unused_files():
+        print_note(f"{format_count(count, 'photograph')} of no study deleted from the disk")

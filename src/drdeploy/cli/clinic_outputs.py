@@ -110,7 +110,7 @@ class ResultOutputs:
         artifact: ModelArtifact,
         files: Mapping[str, Path],
     ) -> list[FailedFile]:
-        """Send each study's results to the servers; return the studies that could not be sent.
+        """Send each study's results to the servers; return the studies that a server refused.
 
         Args:
             studies: The studies by name.
@@ -118,25 +118,28 @@ class ResultOutputs:
             files: The file of each photograph, by the photograph's SOP Instance UID.
 
         Raises:
-            ClinicError: A server cannot be reached, the archive refuses this sender, or the FHIR
-                server refuses a bundle.
+            ClinicError: A server cannot be reached, or refuses this sender.
         """
-        from drdeploy.clinic.fhir_server import post_bundle
+        from drdeploy.clinic.fhir_server import store_bundle
 
+        by_server: list[FailedFile] = []
         if self.post is not None:
-            for bundle in make_bundles(studies, artifact, datetime.now(UTC)).values():
-                post_bundle(self.post, bundle)
-            print_note(f"FHIR bundles sent to {self.post}: {len(studies)}")
+            by_server = [
+                FailedFile(name, reason)
+                for name, bundle in make_bundles(studies, artifact, datetime.now(UTC)).items()
+                if (reason := store_bundle(self.post, bundle))
+            ]
+            print_note(f"FHIR bundles sent to {self.post}: {len(studies) - len(by_server)}")
         if self.stow is None:
-            return []
+            return by_server
         sent = {name: one for name, one in studies.items() if name in self._made}
-        refused = [
+        by_archive = [
             FailedFile(name, reason)
             for name, study in sent.items()
             if (reason := self._send_study(self.stow, name, study, files))
         ]
-        print_note(f"Studies whose results were sent to {self.stow}: {len(sent) - len(refused)}")
-        return refused
+        print_note(f"Studies whose results were sent to {self.stow}: {len(sent) - len(by_archive)}")
+        return [*by_server, *by_archive]
 
     def _send_study(
         self, archive: str, name: str, study: GradedStudy, files: Mapping[str, Path]

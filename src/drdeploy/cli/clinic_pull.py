@@ -145,6 +145,12 @@ def pull(
                 f"records: {counts['erased']}"
             )
         opened.close()
+    missing = {*patients} - {one.patient for one in found} if worklist is not None else ()
+    if missing and len(found) <= limit:
+        print_note(
+            f"for {format_count(len(missing), 'patient')} in {worklist}, the archive lists no "
+            "photograph"
+        )
     if len(found) > limit:
         print_note(
             f"the archive has more than {limit} files for this query; raise --limit, or ask for "

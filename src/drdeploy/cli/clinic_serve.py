@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drdeploy.cli.clinic_destinations import read_destinations
-from drdeploy.cli.clinic_listen import STOP_S
+from drdeploy.cli.clinic_listen import STOP_S, delete_unused_files
 from drdeploy.cli.console import print_note, print_note_on_quantization
 from drdeploy.cli.end_event import exit_without_waiting, make_end_event
 from drdeploy.cli.options import (
@@ -154,7 +154,7 @@ def serve(
             address, WorklistPage(store, options, work.run_all_loops_now).make_app()
         ) as server:
             if is_grading:
-                store.erasure.remove_unused_files()
+                delete_unused_files(store)
                 work.start()
             _print_warnings_about_clinic_page(
                 is_grading=is_grading,

@@ -280,9 +280,9 @@ class ResultSender:
             # A study may be erased at any time, so each file is read just before it is sent.
             try:
                 delivery = self._queue.load_queued_delivery(number)
-            except (ClinicError, OSError) as error:  # the file is gone or damaged
-                reason = getattr(error, "sentence", "A photograph cannot be read.")
-                self._queue.record_refused_delivery(number, name="", destination="", reason=reason)
+            except ClinicError as error:  # the file is gone or damaged
+                name = self._queue.record_unreadable_photograph(number, reason=error.sentence)
+                _log.error("%s: %s", name, error.sentence)
                 continue
             if delivery is not None and delivery.destination not in silent:
                 arrived += self._send_and_record(delivery, silent)

@@ -60,7 +60,7 @@ class ExportCounts:
     """What an export wrote, and how many files it left out.
 
     Attributes:
-        patients: Keyed hashes of the patients whose photographs were written.
+        patients: Keyed hashes of the patients whose studies were written.
         studies: Number of studies.
         photographs: Number of photographs.
         with_writing: Files left out because they declare that there is text in the pixels.
@@ -84,10 +84,10 @@ class ExportCounts:
 
 
 def check_export_folder(folder: Path) -> None:
-    """Check that nothing would be overwritten.
+    """Check that nothing would be overwritten, and that the export can get the folder's name.
 
     Raises:
-        InvalidInput: The folder is not empty.
+        InvalidInput: The folder is not empty, or is the root of a disk.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "The folder is not empty" if folder.is_dir() else "The path is a file"
@@ -95,6 +95,12 @@ def check_export_folder(folder: Path) -> None:
             f"{what}, and an export overwrites nothing",
             where=str(folder),
             remedy="Choose a new or an empty folder",
+        )
+    if folder.is_mount():
+        raise InvalidInput(
+            "A disk is mounted at this folder, so no other folder can take its place",
+            where=str(folder),
+            remedy=f"Choose a new folder on the disk, for example {folder / 'export'}",
         )
 
 

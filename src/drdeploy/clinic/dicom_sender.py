@@ -22,7 +22,8 @@ ANSWER_BYTES_MAX = 64 * KIB
 hundred.
 """
 OWN_TITLE = "DRDEPLOY"
-_PEER = re.compile(r"(?P<title>[^\s\\@]{1,16})@(?P<host>[^\s@/]+):(?P<port>[0-9]{1,5})")
+# An AE title has only characters of ASCII (PS3.5, 6.2: AE).
+_PEER = re.compile(r"(?P<title>[!-?A-\[\]-~]{1,16})@(?P<host>[^\s@/]+):(?P<port>[0-9]{1,5})")
 _WARNINGS = range(0xB000, 0xC000)
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 _DUPLICATE = 0x0111
@@ -51,7 +52,11 @@ class ArchivePeer:
             InvalidInput: The text does not have this form.
         """
         found = _PEER.fullmatch(text)
-        if found is None or not 0 < int(found["port"]) < 65536:
+        if (
+            found is None
+            or not 0 < int(found["port"]) < 65536
+            or not _is_possible_host_name(found["host"])
+        ):
             raise InvalidInput(
                 "The archive is not given as TITLE@HOST:PORT",
                 where=f"{option} {text}",
@@ -116,6 +121,15 @@ class ArchivePeer:
         return ClinicError(
             f"The archive {what}", where=f"{self.title}@{self.host}:{self.port}", remedy=remedy
         )
+
+
+def _is_possible_host_name(host: str) -> bool:
+    """Return whether the library can look up a host name; no part of it may be empty or long."""
+    try:
+        host.encode("idna")
+    except ValueError:
+        return False
+    return True
 
 
 def _limit_answer_of_archive(event: evt.Event, limit: ExchangeTimeLimit) -> None:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from drdeploy.clinic.dicomweb_storage import make_authorization, make_error_of_refused_storage
-from drdeploy.clinic.http_exchange import remove_path_from_url, send_http_request
+from drdeploy.clinic.http_exchange import (
+    UnusableAnswer,
+    remove_path_from_url,
+    send_http_request,
+)
 from drdeploy.errors import ClinicError, InvalidInput, RequestRefused
 from drdeploy.files import parse_json, sha256_of_bytes
 from drdeploy.grader.dicom.opening import read_patient_number
@@ -152,16 +156,19 @@ def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
     Raises:
         ClinicError: The archive cannot be reached, or refuses this sender.
     """
-    answer = send_http_request(
-        "GET",
-        f"{url.rstrip('/')}/studies/{file.study}/series/{file.series}/instances/{file.instance}",
-        server="archive",
-        headers={
-            "Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*',
-            **make_authorization(),
-        },
-        max_answer_bytes=LOCAL_FILE_LIMITS.max_bytes + _ENVELOPE_BYTES,
-    )
+    try:
+        answer = send_http_request(
+            "GET",
+            f"{url.rstrip('/')}/studies/{file.study}/series/{file.series}/instances/{file.instance}",
+            server="archive",
+            headers={
+                "Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*',
+                **make_authorization(),
+            },
+            max_answer_bytes=LOCAL_FILE_LIMITS.max_bytes + _ENVELOPE_BYTES,
+        )
+    except UnusableAnswer as error:  # the other files may arrive
+        return error.sentence
     if answer.status in {401, 403}:
         raise make_error_of_refused_storage(url, answer)
     if not answer.is_success:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -113,7 +114,10 @@ def _make_patient(dataset: pydicom.Dataset) -> FhirResource:
     identifier: FhirResource = {"value": number}
     issuer = str(dataset.get("IssuerOfPatientID") or "").strip()
     if issuer:
-        identifier["assigner"] = {"display": issuer}
+        # A server finds a patient by system and value. Without a system, it would take another
+        # patient, to whom another issuer gave the same number, for this one.
+        system = uuid.uuid5(_NAMESPACE, f"issuer of patient numbers {issuer}").urn
+        identifier |= {"system": system, "assigner": {"display": issuer}}
     return {"resourceType": "Patient", "identifier": [identifier]}
 
 
@@ -170,11 +174,10 @@ def _make_observation(eye: GradedEye, study: GradedStudy, names: dict[str, str])
         "subject": {"reference": names["patient"]},
         "device": {"reference": names["device"]},
         "derivedFrom": [{"reference": names["study"]}],
-        "note": [{"text": text} for text in (*eye.marks, RESEARCH_USE_NOTICE)],
     }
-    date = _read_date(study.dataset)
-    if date:
-        observation["effectiveDateTime"] = date
+    day = _read_date(study.dataset)
+    if day:
+        observation["effectiveDateTime"] = day
     worst = eye.worst_prediction
     if worst is None:
         observation["dataAbsentReason"] = {
@@ -186,6 +189,8 @@ def _make_observation(eye: GradedEye, study: GradedStudy, names: dict[str, str])
             "coding": [{"system": LOINC, "code": ANSWERS[worst.index]}],
             "text": worst.label,
         }
+    doubts = [] if worst is None else eye.reasons_to_look_again
+    observation["note"] = [{"text": text} for text in (*doubts, RESEARCH_USE_NOTICE)]
     return observation
 
 
@@ -203,14 +208,21 @@ def _make_diagnostic_report(
         "result": [{"reference": names[eye.eye]} for eye in eyes],
         "conclusion": f"Suggested: {study.outcome}. {RESEARCH_USE_NOTICE}",
     }
-    date = _read_date(study.dataset)
-    if date:
-        report["effectiveDateTime"] = date
+    day = _read_date(study.dataset)
+    if day:
+        report["effectiveDateTime"] = day
     return report
 
 
 def _read_date(dataset: pydicom.Dataset) -> str:
-    """Return the study's date as FHIR writes dates; empty if there is none."""
+    """Return the study's date as FHIR writes dates; empty if there is none.
+
+    A server would refuse the whole bundle because of a date like 2026-00-00.
+    """
     text = str(dataset.get("StudyDate") or "")
-    is_date = len(text) == 8 and text.isascii() and text.isdigit()
-    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if is_date else ""
+    if not (len(text) == 8 and text.isascii() and text.isdigit()):
+        return ""
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:])).isoformat()
+    except ValueError:
+        return ""

@@ -44,20 +44,3 @@ def store_bundle(url: str, bundle: FhirResource) -> str:
             ),
         )
     return ""
-
-
-def post_bundle(url: str, bundle: FhirResource) -> None:
-    """Send a bundle (a FHIR transaction) to a server's base address.
-
-    Raises:
-        ClinicError: The server cannot be reached, or refuses the bundle.
-    """
-    if reason := store_bundle(url, bundle):
-        raise ClinicError(
-            reason.removesuffix("."),
-            where=url,
-            remedy=(
-                "Find the cause in the server's log, then send the bundle again; nothing is "
-                "created twice"
-            ),
-        )

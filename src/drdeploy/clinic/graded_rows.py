@@ -7,6 +7,7 @@ tables therefore have the same columns, and give the same reasons in the same wo
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 CLASSES_MAX = 1000
 """An answer with more classes than this is refused, because its table would need a column for each
 class."""
+FOREIGN_ANSWER = "The answer is not a grade from a drdeploy container."
 NO_PHOTOGRAPH = "The folder holds no JPEG, PNG, TIFF or DICOM file"
 
 
@@ -132,8 +134,10 @@ def grade_file_content(
 def _grade_dicom_file(service: InferenceService, name: str, data: bytes) -> Iterator[GradedRow]:
     """Grade each frame of a DICOM file.
 
-    A frame that cannot be decoded gets a row with an error, and the frames after it get no row.
+    A frame that cannot be decoded gets a row with an error, and so do the frames after it, which
+    are not read. If the first frame cannot be decoded, there is one row for the whole file.
     """
+    from drdeploy.clinic.patients import describe_unread_frame
     from drdeploy.grader.dicom.photographs import DicomFile
 
     number = 0
@@ -148,6 +152,9 @@ def _grade_dicom_file(service: InferenceService, name: str, data: bytes) -> Iter
             yield replace(row, laterality=file.laterality, note=note)
     except RequestRefused as error:
         yield GradedRow(f"{name} frame {number + 1}" if number else name, error=error.sentence)
+        unread = describe_unread_frame(number + 1)
+        for later in range(number + 2, file.pixels.frames + 1) if number else ():
+            yield GradedRow(f"{name} frame {later}", error=unread)
 
 
 def _grade_photograph(service: InferenceService, name: str, photograph: bytes) -> GradedRow:
@@ -204,11 +211,11 @@ def make_row_of_answer(name: str, body: bytes) -> GradedRow:
         if isinstance(answer, dict) and "predictions" in answer:
             made = msgspec.to_builtins(_make_row_of_grade(name, answer))
             row = msgspec.convert(made, GradedRow)
-            if len(row.probabilities) <= CLASSES_MAX:
+            if _is_row_possible(row):
                 return row
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
         pass
-    return GradedRow(name, error="The answer is not a grade from a drdeploy container.")
+    return GradedRow(name, error=FOREIGN_ANSWER)
 
 
 def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
@@ -216,7 +223,7 @@ def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
 
     The members of the answer are not checked, so a value in the row may have any type.
     """
-    shares = (answer["predictions"] or [None])[0]
+    (shares,) = answer["predictions"]
     grade = answer.get("grade")
     timing = answer.get("timing") or {}
     return GradedRow(
@@ -241,6 +248,15 @@ def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
         note=answer.get("note", ""),
         unlike_training=answer.get("unlike_training"),
         at_prevalence=answer.get("at_prevalence"),
+    )
+
+
+def _is_row_possible(row: GradedRow) -> bool:
+    """Return whether a drdeploy container can have given the answer of a row."""
+    return (
+        (0 < len(row.probabilities) <= CLASSES_MAX or row.gradable is False)
+        and all(map(math.isfinite, row.probabilities))
+        and (row.grade is None or row.grade in set(Grade))
     )
 
 
@@ -311,7 +327,8 @@ class RowColumns(NamedTuple):
             *(row.image, row.gradable, row.ungradable_reason, row.grade, row.label, row.referable),
             *(row.probability_referable, row.probability_vision_threatening, row.error),
             *(screened.get(disease, {}).get(name) for disease, name in self.flags),
-            *(row.probabilities or (None,) * len(self.classes)),
+            *row.probabilities,
+            *((None,) * (len(self.classes) - len(row.probabilities))),
             *(row.decode_s, row.transform_s, row.predict_s, row.referable_rule),
             *(row.note, row.laterality, row.unlike_training),
             *(_list_cells_at_prevalence(row.at_prevalence) if self.has_prevalence else ()),

@@ -8,7 +8,7 @@ import threading
 import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -36,7 +36,8 @@ def check_server_url(url: str, *, option: str) -> None:
 
     Raises:
         InvalidInput: The URL is not https, and the server is not on this machine. The error is also
-            raised if the URL has a user name, a query or a fragment.
+            raised if the URL has a user name, a query or a fragment, or if no request can be sent
+            to it.
     """
     try:
         parts = urlsplit(url)
@@ -59,6 +60,23 @@ def check_server_url(url: str, *, option: str) -> None:
             where=option,
             remedy="Give only the server's base address",
         )
+    if not _can_be_requested(url):
+        raise InvalidInput(
+            "The address has a port, a host name or characters that no address may have",
+            where=option,
+            remedy="Correct the address; in its path, write a space as %20, and any letter outside "
+            "ASCII as its bytes in UTF-8, for example ä as %C3%A4",
+        )
+
+
+def _can_be_requested(url: str) -> bool:
+    """Return whether the library can send a request to an address."""
+    parts = urlsplit(url)
+    try:
+        port, _ = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError:  # also of an encoding
+        return False
+    return port != 0 and parts.path.isascii() and url.isprintable() and " " not in url
 
 
 def _is_loopback(url: str) -> bool:
@@ -142,6 +160,10 @@ class ExchangeTimeLimit:
         return [PlainHandler(), TlsHandler()]
 
 
+class UnusableAnswer(ClinicError):
+    """A server's answer is larger than is allowed, or is cut off; other answers may be whole."""
+
+
 @dataclass(frozen=True)
 class ServerAnswer:
     """The answer of a server to a request.
@@ -184,7 +206,8 @@ def send_http_request(
         limit_s: Seconds that the exchange may take.
 
     Raises:
-        ClinicError: The server cannot be reached, or its answer is too large or too slow.
+        UnusableAnswer: The answer is too large, or is cut off.
+        ClinicError: The server cannot be reached, or its answer is too slow.
     """
     request = urllib.request.Request(url, data=body, headers=dict(headers), method=method)
     limit = ExchangeTimeLimit(limit_s)
@@ -195,15 +218,22 @@ def send_http_request(
     try:
         with limit, opener.open(request, timeout=TIMEOUT_S) as response:
             content = response.read(max_answer_bytes + 1)
+            # With a number of bytes, the library returns less than the server announced, without an
+            # error. A cut-off list of failures would look like a list without failures.
+            if response.length and len(content) <= max_answer_bytes:
+                raise IncompleteRead(content, response.length)
             status, kind = response.status, response.headers.get("Content-Type") or ""
     except (OSError, HTTPException) as err:
         # The text of an HTTPException quotes what the server sent.
         is_quoting = isinstance(err, HTTPException) and not isinstance(err, OSError)
         cause = getattr(err, "reason", None) or err
         reason = "its answer is not HTTP" if is_quoting else getattr(cause, "strerror", "") or cause
+        error_class = ClinicError
+        if isinstance(err, IncompleteRead):
+            error_class, reason = UnusableAnswer, "its answer ends too early"
         if limit.has_passed:
-            reason = f"it took more than {limit_s:g} seconds"
-        raise ClinicError(
+            error_class, reason = ClinicError, f"it took more than {limit_s:g} seconds"
+        raise error_class(
             f"The exchange with the {server} failed: {reason}",
             where=remove_path_from_url(url),
             remedy=TRY_AGAIN,
@@ -215,7 +245,7 @@ def send_http_request(
             remedy=TRY_AGAIN,
         )
     if len(content) > max_answer_bytes:
-        raise ClinicError(
+        raise UnusableAnswer(
             f"The {server} answers with more than {max_answer_bytes} bytes",
             where=remove_path_from_url(url),
         )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pydicom
 
     from drdeploy.grader.artifacts import ModelManifest
+    from drdeploy.grader.dicom.photographs import DicomPhotograph
     from drdeploy.grader.grading import Prediction
     from drdeploy.grader.inference import InferenceService
 
@@ -145,6 +146,8 @@ def grade_dicom_file(
 ) -> Iterator[GradedPhotograph]:
     """Grade the frames of a DICOM file; a frame that cannot be decoded is ungradable.
 
+    The frames after it may not be read. They then count as ungradable, too.
+
     Args:
         service: The grader.
         data: Content of the file.
@@ -165,14 +168,39 @@ def grade_dicom_file(
     number = 0
     try:
         for photograph in file.decode_photographs():
-            found = service.infer([photograph.data])[0]
             number = photograph.frame_number
-            why = "" if found.ungradable is None else f"{SENTENCES[found.ungradable]}."
-            is_unlike = bool(found.is_unlike_training)
-            yield GradedPhotograph(header, number, shown, found.prediction, why, is_unlike)
+            yield _grade_frame(service, photograph, header, shown)
     except RequestRefused as error:
         # The frame may show the worst lesion, so the eye must not count as one without photographs.
         yield GradedPhotograph(header, number + 1, shown, None, error.sentence)
+        unread = describe_unread_frame(number + 1)
+        for later in range(number + 2, file.pixels.frames + 1):
+            yield GradedPhotograph(header, later, shown, None, unread)
+
+
+def _grade_frame(
+    service: InferenceService,
+    photograph: DicomPhotograph,
+    header: pydicom.Dataset,
+    eye: EyeLaterality,
+) -> GradedPhotograph:
+    number = photograph.frame_number
+    try:
+        found = service.infer([photograph.data])[0]
+    except RequestRefused as error:
+        return GradedPhotograph(header, number, eye, None, error.sentence)
+    why = "" if found.ungradable is None else f"{SENTENCES[found.ungradable]}."
+    is_unlike = bool(found.is_unlike_training)
+    return GradedPhotograph(header, number, eye, found.prediction, why, is_unlike)
+
+
+def describe_unread_frame(damaged: int) -> str:
+    """Return why a frame of a DICOM file was not read, as a sentence.
+
+    Args:
+        damaged: The number of the earlier frame that cannot be decoded.
+    """
+    return f"The frame was not read, because frame {damaged} of its file cannot be decoded."
 
 
 def check_dicom_identifiers(dataset: pydicom.Dataset) -> None:

@@ -174,7 +174,7 @@ def _read_s3_object(place: str, settings: WorkerSettings) -> bytes:
     s3 = _make_s3_client(settings.endpoint_url, settings.region)
     try:
         return read_photograph_from_s3(s3, place)
-    except RequestRefused:  # too large
+    except RequestRefused:  # too large, or archived
         raise
     except DrdeployError as error:
         raise ArchiveUnreadable(str(error)) from error

@@ -19,7 +19,7 @@ import time
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from drdeploy.errors import ClinicError, InvalidInput
@@ -332,15 +332,35 @@ def _make_folder_of_session() -> Iterator[Path]:
     """Make a folder for the session; delete folders that killed programs left behind."""
     root = Path(tempfile.gettempdir())
     for left_behind in root.glob(f"{_FOLDER_PREFIX}*"):
-        with suppress(OSError), (left_behind / "lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if its owner lives
-            shutil.rmtree(left_behind, ignore_errors=True)
-    # Ray lets every user read and write its folder, so it is put into a folder that only this user
-    # can enter.
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+        with suppress(OSError):
+            # The lock of another user may be a link, through which a file would be made, or a pipe.
+            if left_behind.lstat().st_uid == os.getuid():
+                _delete_folder_unless_in_use(left_behind)
+    folder, lock = _make_locked_folder()
     try:
-        with (folder / "lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _delete_folder_unless_in_use(folder: Path) -> None:
+    with (folder / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if its owner lives
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_locked_folder() -> tuple[Path, IO[bytes]]:
+    """Make a folder that only this user can enter, and lock it to show that it is in use.
+
+    Ray lets every user read and write its own folder, so it is put into this one.
+    """
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+        # Another program that starts Ray may delete the folder before it is locked.
+        with suppress(FileNotFoundError):
+            lock = (folder / "lock").open("ab")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if (folder / "lock").exists():
+                return folder, lock
+            lock.close()

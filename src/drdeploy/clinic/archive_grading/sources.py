@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from drdeploy.errors import InvalidInput, PayloadTooLarge
+from drdeploy.errors import InvalidInput, PayloadTooLarge, UnsupportedImage
 from drdeploy.files import CHUNK_BYTES, open_regular_file
 from drdeploy.grader.fundus.formats.foreign import ARCHIVE_SUFFIXES, FOREIGN_SUFFIXES
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
@@ -183,7 +183,7 @@ def _iterate_json_list(chunks: Iterator[bytes], where: str) -> Iterator[Any]:
     """Yield the elements of a JSON list of strings and objects, reading it piece by piece."""
     import codecs
 
-    texts = codecs.iterdecode(chunks, "utf-8")
+    texts = codecs.iterdecode(chunks, "utf-8-sig")  # Notepad writes a byte order mark
     decoder = json.JSONDecoder()
     waiting, begun = "", False
     try:
@@ -230,6 +230,7 @@ def read_photograph_from_s3(s3: Any, uri: str) -> bytes:
     Raises:
         FileNotFoundError: There is no such object.
         PayloadTooLarge: The object is larger than a photograph may be.
+        UnsupportedImage: The object is in a storage class from which it must first be restored.
         EndpointError: S3 does not answer, or denies access.
     """
     from drdeploy.hosting.sagemaker import translate_aws_errors
@@ -241,6 +242,12 @@ def read_photograph_from_s3(s3: Any, uri: str) -> bytes:
             body = s3.get_object(Bucket=bucket, Key=key)["Body"]
         except s3.exceptions.NoSuchKey:
             raise FileNotFoundError(2, "The object does not exist") from None
+        except s3.exceptions.InvalidObjectState:
+            # It concerns this object only, so it must not stop a whole run.
+            raise UnsupportedImage(
+                "The object is in an archive storage class of S3, such as Glacier",
+                remedy="Restore the object, and grade it again",
+            ) from None
         with body:
             data: bytes = body.read(LOCAL_FILE_LIMITS.max_bytes + 1)
     if len(data) > LOCAL_FILE_LIMITS.max_bytes:

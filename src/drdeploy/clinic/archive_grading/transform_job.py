@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from drdeploy.clinic.archive_grading.pending_transform import PendingTransform
-from drdeploy.clinic.graded_rows import GradedRow, make_row_of_answer
+from drdeploy.clinic.graded_rows import FOREIGN_ANSWER, GradedRow, make_row_of_answer
 from drdeploy.errors import ClinicError, InvalidInput, RequestRefused, format_count
 from drdeploy.files import parse_json, sha256_of_bytes, write_json_file
 from drdeploy.grader.fundus.formats.foreign import FOREIGN_SUFFIXES, is_dicom
@@ -388,7 +388,10 @@ class TransformArchiveJob:
         else:  # this machine has not read the photograph
             name = self._names.name_of_s3_object(place)
         if answer is not None:
-            return make_row_of_answer(name, answer)
+            row = make_row_of_answer(name, answer)
+            # The table has a column for each class of the model, and no other.
+            is_of_model = len(row.probabilities) in {0, len(self._columns.classes)}
+            return row if is_of_model else GradedRow(name, error=FOREIGN_ANSWER)
         error = sent.error or reason
         return GradedRow(name, error=error) if error else None
 

@@ -215,6 +215,7 @@ class WorklistPage:
             others = self._records.erasure.count_studies_of_other_issuers(study.identity)
         return self._renderer.render(
             request, "study.html.j2", study=study, pictures=pictures, earlier=earlier, later=later,
+            frames_not_shown=self._headers.count_frames_not_shown(study.number),
             others=others, sent=self._records.deliveries.list_deliveries_of_study(study.number),
             points=self._options.operating_points if self._options.is_grading() else (),
         )  # fmt: skip

@@ -112,6 +112,7 @@ def make_pdf_page_of_study(study: ListedStudy, language: str) -> bytes:
         make_table(
             [
                 [translate_text("Patient's number"), study.patient or translate_text("no number")],
+                *([[translate_text("Issuer of the number"), study.issuer]] if study.issuer else []),
                 [translate_text("Received"), _format_utc(study.received_s)],
                 [translate_text("Suggested"), translate_text(study.outcome)],
                 *_describe_decision(study, translate_text),

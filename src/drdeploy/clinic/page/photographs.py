@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _NAMESPACE = uuid.UUID("0f2b4f8e-5d2b-5f0e-8a53-1d6b7d3f9c21")
 _NUMBER_CHARACTERS_MAX = 64
 FRAMES_SHOWN_MAX = 32
+"""The largest number of frames of a file that are shown. The page says how many others there are.
+"""
 _HEADERS_KNOWN_MAX = 10_000
 _SIDES = {"left": "L", "right": "R"}
 
@@ -167,7 +169,7 @@ def _can_keep_jpeg_pixels(content: bytes, orientation: int) -> bool:
         is_plain = (
             image.format == "JPEG" and image.mode == "RGB" and "progressive" not in image.info
         )
-        # DICOM viewers ignore the orientation in EXIF and the colours of an ICC profile.
+        # With Adobe's transform 0, the pixels are RGB, but the DICOM file would call them YBR.
         is_converted = "adobe_transform" in image.info and image.info["adobe_transform"] == 0
         return is_plain and orientation == UPRIGHT and not is_converted
 
@@ -203,6 +205,11 @@ class PhotographHeaders:
             for frame in range(1, min(frames, FRAMES_SHOWN_MAX) + 1):
                 yield ShownPhotograph(number, frame, eye)
 
+    def count_frames_not_shown(self, study: int) -> int:
+        """Return how many frames of a study are not shown, because their file has too many."""
+        files = self._records.worklist.list_photographs(study).values()
+        return sum(max(self._read_header(sha256)[0] - FRAMES_SHOWN_MAX, 0) for sha256 in files)
+
     def _read_header(self, sha256: str) -> tuple[int, str]:
         known = self._known.get(sha256)
         if known is not None and self._records.store.has_file(sha256):
@@ -210,7 +217,7 @@ class PhotographHeaders:
         try:
             file = DicomFile.open(self._records.store.read_file(sha256))
             found = int(file.dataset.get("NumberOfFrames") or 1), file.laterality
-        except (RequestRefused, ClinicError, ValueError):
+        except (RequestRefused, ClinicError, ValueError, OSError):
             return 1, ""
         if len(self._known) >= _HEADERS_KNOWN_MAX:
             self._known.clear()

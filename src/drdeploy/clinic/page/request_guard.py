@@ -95,7 +95,8 @@ class RequestGuard:
         if not is_ours or headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return 403, "Another site sent this request."
         length = headers.get("content-length", "")
-        if not (length.isascii() and length.isdigit()):
+        # With a Transfer-Encoding, the body may be longer than the Content-Length says.
+        if not (length.isascii() and length.isdigit()) or "transfer-encoding" in headers:
             return 411, "The request does not say how long it is."
         if scope["path"] != self._upload_path and int(length) > SMALL_BODY_BYTES_MAX:
             return 413, "The request is too large."

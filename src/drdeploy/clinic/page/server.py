@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -48,6 +49,7 @@ STOP_S = 3
 # It writes a warning for each damaged form that a stranger sends.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -99,14 +101,15 @@ class PageAddress:
         """Check that the page may be served at this address.
 
         Raises:
-            InvalidInput: The certificate cannot be used. A page that other machines can reach also
-                needs TLS, an account in the records and the host name of this machine; the error is
-                raised if one of them is missing.
+            InvalidInput: The certificate or a name cannot be used. A page that other machines can
+                reach also needs TLS, an account in the records and the host name of this machine;
+                the error is raised if one of them is missing.
         """
         if self.certificate is None and self.key is not None:
             raise InvalidInput(
                 "TLS needs a certificate", where="--tls-certificate", remedy="Give its file"
             )
+        self._check_names()
         if not self.is_local:
             self._check_access(has_accounts=has_accounts)
         if self.certificate is not None:
@@ -124,6 +127,17 @@ class PageAddress:
                         "key must have no password"
                     ),
                 ) from error
+
+    def _check_names(self) -> None:
+        for name in self.names:
+            if not _is_host_name(name):
+                raise InvalidInput(
+                    "This is not the name of a machine, so no browser could open the page by it",
+                    where=f"--name {name}",
+                    remedy="Give only the name, without https:// and without a port, for example "
+                    "--name clinic.example.org; write letters outside ASCII as browsers send them, "
+                    "for example xn--klinik-mnchen-3ob.de",
+                )
 
     def _check_access(self, *, has_accounts: bool) -> None:
         where = f"--host {self.host}"
@@ -154,6 +168,15 @@ def _return_empty_key_password() -> str:
     on the terminal.
     """
     return ""
+
+
+def _is_host_name(name: str) -> bool:
+    """Return whether browsers can send a text, as it is, as the name of a machine."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return _HOST_NAME.fullmatch(name) is not None
+    return True
 
 
 def _is_wildcard(host: str) -> bool:

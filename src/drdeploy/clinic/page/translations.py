@@ -57,6 +57,7 @@ _PORTUGUESE = {
     "Outcome": "Conduta",
     "any": "qualquer",
     "Patient's number": "Número do paciente",
+    "Issuer of the number": "Emissor do número",
     "Search": "Buscar",
     "Worst first": "Piores primeiro",
     "Ungradable": "Não classificáveis",
@@ -199,14 +200,15 @@ _PORTUGUESE = {
     ),
     "The disk has too little free space.": "O disco tem pouco espaço livre.",
     "A photograph is missing; restore the folder from a backup, or send the study from the camera "
-    "again.": (
+    "again; then run `drdeploy clinic studies --again`.": (
         "Falta uma fotografia; restaure a pasta a partir de uma cópia de segurança, ou envie o "
-        "exame de novo a partir da câmera."
+        "exame de novo a partir da câmera; execute então `drdeploy clinic studies --again`."
     ),
     "A photograph has changed on the disk; restore the folder from a backup, or send the study "
-    "from the camera again.": (
+    "from the camera again; then run `drdeploy clinic studies --again`.": (
         "Uma fotografia foi alterada no disco; restaure a pasta a partir de uma cópia de "
-        "segurança, ou envie o exame de novo a partir da câmera."
+        "segurança, ou envie o exame de novo a partir da câmera; execute então `drdeploy clinic "
+        "studies --again`."
     ),
     "A photograph cannot be read.": "Uma fotografia não pode ser lida.",
     "Another photograph has the same SOP Instance UID.": (
@@ -227,6 +229,9 @@ _PORTUGUESE = {
     ),
     "Photographs that cannot be read from the disk, and are not shown:": (
         "Fotografias que não podem ser lidas do disco e não são mostradas:"
+    ),
+    "Frames that are not shown, because their files have too many frames:": (
+        "Imagens que não são mostradas, porque os seus arquivos têm imagens demais:"
     ),
     "Studies that are not erased, because another issuer gave their patient number:": (
         "Exames com o mesmo número de outro emissor, que ficam:"
@@ -277,6 +282,10 @@ _PORTUGUESE_REASONS = {
     "photograph on this machine, without --endpoint.": (
         "A fotografia tem {} bytes como JPEG, e um endpoint aceita no máximo {}; classifique-a "
         "nesta máquina, sem --endpoint."
+    ),
+    # Why a photograph has no grade
+    "The frame was not read, because frame {} of its file cannot be decoded.": (
+        "A imagem não foi lida, porque a imagem {} do mesmo arquivo não pode ser decodificada."
     ),
     # Why an archive or a server did not accept something
     "The archive refuses the file with failure reason {}.": (
@@ -335,6 +344,7 @@ _PORTUGUESE_REASONS = {
     "ends the association without an answer": "encerra a associação sem responder",
     "has no space at the moment": "não tem espaço no momento",
     "its answer is not HTTP": "a sua resposta não é HTTP",
+    "its answer ends too early": "a sua resposta termina cedo demais",
     "it took more than {} seconds": "levou mais de {} segundos",
     "timed out": "o tempo esgotou",
     "Connection refused": "a conexão foi recusada",

@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, select, update
 
 from drdeploy.clinic.records.database import ONLY_READS
 from drdeploy.clinic.records.schema import DELIVERIES, PHOTOGRAPHS, RESULTS, STUDIES
+from drdeploy.errors import ClinicError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +98,11 @@ class DeliveryQueue:
         return list(found.values())
 
     def load_queued_delivery(self, number: int) -> Delivery | None:
-        """Return a queued delivery with its content, or None if it has left the queue."""
+        """Return a queued delivery with its content, or None if it has left the queue.
+
+        Raises:
+            ClinicError: The photograph cannot be read from the disk.
+        """
         columns = select(
             DELIVERIES.c.study_id, STUDIES.c.patient, STUDIES.c.study_uid,
             DELIVERIES.c.destination, DELIVERIES.c.attempts, PHOTOGRAPHS.c.sha256,
@@ -115,7 +120,10 @@ class DeliveryQueue:
         study, patient, uid, destination, attempts, sha256, content = row
         name = self._shared.make_log_name_of_study(patient, uid)
         if content is None:
-            content = self._shared.store.read_file(sha256)
+            try:
+                content = self._shared.store.read_file(sha256)
+            except OSError as error:
+                raise ClinicError("A photograph cannot be read") from error
         return Delivery(number, study, name, destination, attempts, content)
 
     def record_delivery(self, number: int, *, name: str, destination: str) -> None:
@@ -127,6 +135,29 @@ class DeliveryQueue:
     ) -> None:
         """Record that a destination has refused a delivery, with the reason as a sentence."""
         self._end_delivery(number, "refused", reason, f"refused by {destination}", name)
+
+    def record_unreadable_photograph(self, number: int, *, reason: str) -> str:
+        """Record that a photograph cannot be sent, because it cannot be read from the disk.
+
+        Args:
+            number: The delivery's number.
+            reason: Why the photograph cannot be read, as a sentence.
+
+        Returns:
+            The keyed hash of patient and study, for the log.
+        """
+        rows = (
+            select(STUDIES.c.patient, STUDIES.c.study_uid, DELIVERIES.c.destination)
+            .join(DELIVERIES, DELIVERIES.c.study_id == STUDIES.c.id)
+            .where(DELIVERIES.c.id == number)
+        )
+        with self._shared.engine.begin() as connection:
+            row = connection.execute(rows).one_or_none()
+        if row is None:
+            return "an erased study"
+        name = self._shared.make_log_name_of_study(row.patient, row.study_uid)
+        self._end_delivery(number, "refused", reason, f"not sent to {row.destination}", name)
+        return name
 
     def _end_delivery(self, number: int, state: str, reason: str, details: str, name: str) -> None:
         with self._shared.engine.begin() as connection:

@@ -49,7 +49,8 @@ def refuse_records_of_other_folder(engine: Engine, folder: Path, store: Photogra
     may use one database if they share the folder.
 
     Raises:
-        ClinicError: The photographs of the records are in another folder.
+        ClinicError: The photographs of the records are in another folder, or the database is new
+            and the folder already holds photographs.
     """
     file = folder / "identifier"
     with engine.begin() as connection:
@@ -57,6 +58,8 @@ def refuse_records_of_other_folder(engine: Engine, folder: Path, store: Photogra
             connection.execute(text("LOCK TABLE photograph_folders IN EXCLUSIVE MODE"))
         known = connection.execute(select(PHOTOGRAPH_FOLDERS.c.identifier)).scalar_one_or_none()
         own = file.read_text("utf-8").strip() if file.exists() else ""
+        if known is None:
+            _refuse_photographs_without_rows(connection, folder, store)
         if known is None and _has_photographs(connection, store):
             own = own or uuid.uuid4().hex
             write_file_atomically(file, f"{own}\n")
@@ -70,6 +73,23 @@ def refuse_records_of_other_folder(engine: Engine, folder: Path, store: Photogra
                 where=str(folder),
                 remedy=remedy,
             )
+
+
+def _refuse_photographs_without_rows(
+    connection: Connection, folder: Path, store: PhotographStore
+) -> None:
+    """Raise an error if a folder holds photographs, but a new database lists none.
+
+    The database was probably lost. Its photographs would be deleted as unused.
+    """
+    is_empty = connection.execute(select(PHOTOGRAPHS.c.id).limit(1)).first() is None
+    if is_empty and next(store.list_hashes(), None) is not None:
+        raise ClinicError(
+            "The folder holds photographs, but the database is new and lists none of them",
+            where=str(folder),
+            remedy="Copy the folder, because photographs that a backup does not list are deleted; "
+            "then restore the database from the backup. Or give a new folder",
+        )
 
 
 def _has_photographs(connection: Connection, store: PhotographStore) -> bool:

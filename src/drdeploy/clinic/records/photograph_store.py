@@ -10,6 +10,7 @@ from drdeploy.errors import ClinicError
 from drdeploy.files import (
     delete_abandoned_temporary_files,
     sha256_of_bytes,
+    sha256_of_file,
     write_file_atomically,
 )
 
@@ -31,10 +32,13 @@ class PhotographStore:
     folder: Path
 
     def add_file(self, content: bytes) -> str:
-        """Write a file to the disk if it does not exist yet, and return its SHA-256."""
+        """Write a file to the disk unless it is there already, and return its SHA-256.
+
+        A file that has changed on the disk is written again.
+        """
         sha256 = sha256_of_bytes(content)
         path = self._path_of_photograph(sha256)
-        if not path.exists():
+        if not path.exists() or sha256_of_file(path) != sha256:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_file_atomically(path, content)
             path.chmod(0o600)
@@ -80,5 +84,6 @@ class PhotographStore:
         return ClinicError(
             f"A photograph {what}",
             where=str(self.folder),
-            remedy="Restore the folder from a backup, or send the study from the camera again",
+            remedy="Restore the folder from a backup, or send the study from the camera again; "
+            "then run `drdeploy clinic studies --again`",
         )
