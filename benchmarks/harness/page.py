@@ -123,7 +123,8 @@ class Page:
         is_log: bool = False,
     ) -> None:
         """Add a line plot; each line has a label, x values and y values."""
-        with mpl.rc_context(STYLE):
+        # The labels at the ticks of a logarithmic axis are formulas.
+        with mpl.rc_context({**STYLE, "text.parse_math": is_log}):
             figure = Figure(figsize=(7, 3.4))
             axes = figure.subplots()
             for place, (label, x, y) in enumerate(lines):

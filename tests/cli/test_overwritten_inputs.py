@@ -23,6 +23,9 @@ RECOMMEND = ("recommend", "{folder}", "--requests", 100)
         (("report", "{measurements}", "--out", "{measurements}"), "--out"),
         ((*RECOMMEND, "--page", "{measurements}"), "--page"),
         (("recommend", "x", "--trace", "{file}", "--tfvars", "{file}"), "--tfvars"),
+        ((*RECOMMEND, "--page", "{environment}"), "--page"),
+        (("recommend", "thesis-2023", "--requests", 100, "--stack", "{folder}", "--page",
+            "{measurements}"), "--page"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else value,
 )  # fmt: skip
@@ -31,6 +34,7 @@ def test_an_input_is_not_overwritten(tmp_path, words, option):
         "file": tmp_path / "eye.jpg",
         "manifest": tmp_path / "all.manifest",
         "measurements": tmp_path / "measurements.csv",
+        "environment": tmp_path / "environment.json",
     }
     for path in files.values():
         path.write_bytes(b"kept")

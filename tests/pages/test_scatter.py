@@ -153,3 +153,11 @@ def test_values_stand_at_the_ticks_without_powers_of_ten():
 def test_models_have_different_colours_whatever_their_order():
     assert assign_colour_to_each_name(["b", "a", "b"]) == assign_colour_to_each_name(["a", "b"])
     assert len(set(assign_colour_to_each_name("abcde").values())) == 5
+
+
+def test_a_name_with_dollar_signs_is_no_formula():
+    named = replace(mark(1.0, 1.0, label=("a$b$c",), is_chosen=True), name="a$b$c")
+    root = ET.fromstring(drawn([named, mark(2.0, 2.0, label=(r"$\oops$",))])["wide"].svg)
+    words = ["".join(one.itertext()) for one in root.iter(f"{SVG}text")]
+    assert "a$b$c" in words
+    assert r"$\oops$" in words

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from drdeploy.statistics.proportions import estimate_auroc, estimate_auroc_change
+from drdeploy.statistics.proportions import (
+    estimate_auroc,
+    estimate_auroc_change,
+    estimate_grouped_mean,
+)
 
 
 def test_the_change_of_an_auroc_has_the_spread_of_resampled_patients():
@@ -33,3 +37,9 @@ def test_a_change_of_an_auroc_without_two_sides_or_without_spread_says_so():
     same = estimate_auroc_change(scores > 4, scores, 2 * scores)
     assert (same.value, same.low) == (0.0, None)
     assert "no photograph changed its rank" in same.reason
+
+
+def test_a_mean_over_one_patient_has_no_interval_and_says_why():
+    found = estimate_grouped_mean(np.array([0.1, 0.2, 0.6]), ["patient"] * 3)
+    assert (found.value, found.low) == (pytest.approx(0.3), None)
+    assert found.reason == "no interval: 1 group, 2 needed"

@@ -184,13 +184,13 @@ class _ImageHosting:
                 where="--endpoint-url",
                 remedy="Omit --endpoint-url, or name an endpoint of the service at that address",
             )
-        if self.instance_type and self.memory_mb:
+        if self.instance_type and self.memory_mb is not None:
             raise InvalidInput(
                 "An endpoint either has instances or is serverless",
                 where="--memory-mb",
                 remedy="Omit --memory-mb or --instance-type",
             )
-        if self.max_concurrency > 1 and not self.memory_mb:
+        if self.max_concurrency > 1 and self.memory_mb is None:
             raise InvalidInput(
                 "Only a serverless endpoint limits the number of containers",
                 where="--max-concurrency",
@@ -210,14 +210,16 @@ class _ImageHosting:
         try:
             config: RealTimeConfig | ServerlessConfig = (
                 ServerlessConfig(memory_mb=self.memory_mb, max_concurrency=self.max_concurrency)
-                if self.memory_mb
+                if self.memory_mb is not None
                 else RealTimeConfig(instance_type=self.instance_type or "ml.m5.large")
             )
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise InvalidInput(
                 f"The image cannot be hosted: {reason}",
-                where="--memory-mb, --max-concurrency" if self.memory_mb else "--instance-type",
+                where="--instance-type"
+                if self.memory_mb is None
+                else "--memory-mb, --max-concurrency",
             ) from error
         with (
             tempfile.TemporaryDirectory(prefix="drdeploy-capacity-") as folder,
@@ -389,6 +391,8 @@ def _print_result(result: CapacityResult) -> None:
 
 def _write_result_sentence(result: CapacityResult) -> str:
     where = f"{result.endpoint} ({result.hosting})"
+    if not result.runs:
+        return f"No rate was tried on {where}."
     if result.rate_per_s is None:
         return f"{where} missed the p95 of {result.p95_s:g} s at every rate that was tried."
     low, high = "At no rate did every run meet this p95", "at no rate did every run miss it"

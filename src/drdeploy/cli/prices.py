@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,7 +38,7 @@ def show(
     columns = map(Column, ("per", "region", "date"))
     table = Table([Column.of_names("item"), Column.of_numbers("USD"), *columns])
     for price in prices.prices:
-        usd = f"{price.usd:.7f}".rstrip("0")
+        usd = f"{Decimal(repr(price.usd)):f}"  # every digit, and no power of ten
         table.add_row(price.item, usd, price.unit, price.region, price.date)
     table.print()
     for source in dict.fromkeys(price.source for price in prices.prices):

@@ -32,7 +32,7 @@ from drdeploy.files import write_file_atomically, write_json_file
 from drdeploy.units import KB, SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from drdeploy.study.measurements.load import Measurements
     from drdeploy.study.recommendation.aws_latency_estimates import TransferModel
@@ -260,8 +260,8 @@ def recommend(
 
     for option, output in (("--page", page), ("--tfvars", tfvars)):
         if output is not None:
-            read = (results, *results.glob("*.csv"), trace, capacity, prices, add_prices)
-            refuse_to_overwrite_inputs(option, output, read)
+            read = _list_files_of_results([results, account, stack])
+            refuse_to_overwrite_inputs(option, output, [*read, trace, capacity, prices, add_prices])
     if page is not None and tfvars is not None and page.resolve() == tfvars.resolve():
         raise InvalidInput(
             "--page and --tfvars name the same file",
@@ -356,6 +356,15 @@ def recommend(
         print_json(decision_as_json(decision))
     else:
         _print_decision(decision)
+
+
+def _list_files_of_results(paths: Iterable[Path | None]) -> list[Path]:
+    """Return the files of results folders, each given by its path or its ``measurements.csv``."""
+    files = []
+    for path in filter(None, paths):
+        folder = path if path.is_dir() else path.parent
+        files += [path, *path.glob("*.csv"), folder / "environment.json"]
+    return files
 
 
 def _fit_aws_latency_model(

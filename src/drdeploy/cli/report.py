@@ -23,7 +23,7 @@ from drdeploy.cli.options import (
     ShapeOption,
     refuse_to_overwrite_inputs,
 )
-from drdeploy.errors import AnalysisError
+from drdeploy.errors import AnalysisError, UnknownPrice
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import PriceSheet
@@ -114,13 +114,13 @@ def report(
 def _decide_or_explain(
     measurements: Measurements, sheet: PriceSheet, inputs: DecisionInputs, *, mixed: bool
 ) -> Decision | NoDecision:
-    """Return the decision, or the reason why the measurements allow no decision."""
+    """Return the decision, or the reason why the measurements or the prices allow no decision."""
     from drdeploy.study.recommendation.decide import choose_cheapest_hosting
     from drdeploy.study.report.report import NoDecision
 
     try:
         return choose_cheapest_hosting(measurements, sheet, inputs, allow_mixed=mixed)
-    except AnalysisError as error:
+    except (AnalysisError, UnknownPrice) as error:
         return NoDecision(str(error))
 
 

@@ -55,11 +55,16 @@ def reproduce(
         count_figures_by_verdict,
         write_sentences_on_differing_figures,
     )
-    from drdeploy.study.published_study.page import write_reproduction_page_and_files
+    from drdeploy.study.published_study.page import (
+        refuse_folder_of_another_study,
+        write_reproduction_page_and_files,
+    )
     from drdeploy.study.published_study.raw_rows import STUDY_FOLDER
     from drdeploy.study.published_study.verdicts import reproduce_published_study as recompute
 
     target = folder_out or (None if as_json else DEFAULT_FOLDER)
+    if target:
+        refuse_folder_of_another_study(target)
     with err.status("Recomputing every printed number"):
         found = recompute(folder or STUDY_FOLDER)
         page = None

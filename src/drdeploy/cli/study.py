@@ -266,7 +266,8 @@ def delete(
         locate_terraform_workspace,
     )
 
-    chosen = _make_plan_from_options(study, None)
+    # The artifacts are not checked: resources must not stay because a file was moved.
+    chosen = _make_plan_from_options(study, None, has_artifacts=False)
     workspace = locate_terraform_workspace(
         ResultsFolder(out_dir or _locate_default_results_folder(chosen))
     )
@@ -293,7 +294,7 @@ def status(
     from drdeploy.study.measurements.results import ResultsFolder
     from drdeploy.study.running.progress import count_finished_measurements
 
-    chosen = _make_plan_from_options(study, only)
+    chosen = _make_plan_from_options(study, only, has_artifacts=False)
     counts = count_finished_measurements(
         chosen, ResultsFolder(out_dir or _locate_default_results_folder(chosen))
     )
@@ -360,13 +361,14 @@ def _refuse_place_of_jobs_without_effect(plan: Plan, *, aws: bool) -> None:
         )
 
 
-def _make_plan_from_options(study: str, only: str | None) -> Plan:
+def _make_plan_from_options(study: str, only: str | None, *, has_artifacts: bool = True) -> Plan:
     from drdeploy.study.design.plan import make_plan
     from drdeploy.study.design.study import Study
     from drdeploy.study.running.models import check_named_artifacts
 
     chosen = make_plan(Study.load(study)).select_trials_by_id(only)
-    check_named_artifacts(chosen.trials)
+    if has_artifacts:
+        check_named_artifacts(chosen.trials)
     return chosen
 
 

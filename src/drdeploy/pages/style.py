@@ -18,6 +18,8 @@ INK, PALE = "#111111", "#E3E3E3"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "drdeploy",
+    # A name with two dollar signs is not a formula.
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,

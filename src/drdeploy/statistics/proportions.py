@@ -41,6 +41,7 @@ ROUNDING = 1e-12
 BOOTSTRAP = "bootstrap over groups"
 NORMAL = "normal over groups"
 NO_PHOTOGRAPH = "there is no photograph"
+ONE_GROUP = "no interval: 1 group, 2 needed"
 NO_SPREAD = "no interval: the values do not vary between photographs or groups"
 
 
@@ -122,6 +123,8 @@ def estimate_grouped_mean(values: Floats, groups: ArrayLike | None = None) -> Es
     if not values.size:
         return Estimate(None, None, None, 0, NORMAL, reason=NO_PHOTOGRAPH)
     mean = float(values.mean())
+    if groups is not None and np.unique(np.asarray(groups)).size < 2:
+        return Estimate(mean, None, None, values.size, NORMAL, reason=ONE_GROUP)
     error = estimate_standard_error_over_groups(values - mean, groups) / values.size
     if error <= ROUNDING:
         return Estimate(mean, None, None, values.size, NORMAL, reason=NO_SPREAD)
@@ -219,8 +222,7 @@ def estimate_auroc_change(
     change, n = after - before, positive.size
     _, member_of = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
     if min(_count_groups_on_each_side(positive, member_of)) < 2:
-        reason = "no interval: 1 group, 2 needed"
-        return Estimate(change, None, None, n, "DeLong, paired", reason=reason)
+        return Estimate(change, None, None, n, "DeLong, paired", reason=ONE_GROUP)
     variance = _variance_of_auroc(from_after - from_before, positive, member_of)
     if variance <= ROUNDING**2:
         reason = "no interval: no photograph changed its rank"
@@ -353,7 +355,7 @@ def estimate_by_group_bootstrap(
     # A thousand photographs, for example, fall into the 25 cells of a confusion matrix.
     kinds, counts = np.unique(_sum_per_group(summands, groups), axis=0, return_counts=True)
     if counts.sum() < 2:
-        return Estimate(value, None, None, n, BOOTSTRAP, reason="no interval: 1 group, 2 needed")
+        return Estimate(value, None, None, n, BOOTSTRAP, reason=ONE_GROUP)
     random = np.random.default_rng(seed)
     group_count = int(counts.sum())
     sizes = [min(DRAWN_AT_ONCE, RESAMPLES - at) for at in range(0, RESAMPLES, DRAWN_AT_ONCE)]

@@ -121,3 +121,14 @@ def test_the_example_sheet_adds_provisioned_concurrency(sheet):
         assert held.usd < joined.provisioned_processing_second(memory_mb).usd < on_demand
         # The real price of one size is newer than the assumption, and confirms it.
         assert ("ASSUMED" in held.source) == (memory_mb != 2048)
+
+
+def test_the_command_shows_every_digit_of_a_small_price(tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text(
+        '[[serverless_second]]\nregion = "us-east-1"\ndate = "2030-01"\nsource = "made up"\n'
+        "usd_by_memory_mb = { 1024 = 0.0000116666, 2048 = 0.00000002 }\n"
+    )
+    shown = CliRunner().invoke(app, ["show", "--sheet", str(path)]).stdout
+    assert "0.0000116666" in shown
+    assert "0.00000002" in shown

@@ -79,6 +79,14 @@ def test_a_table_that_readers_could_understand_differently_is_refused(tmp_path, 
         load_results_folder(path)
 
 
+def test_a_byte_order_mark_before_the_header_is_ignored(quick_results, tmp_path):
+    content = (quick_results / MEASUREMENTS_FILE).read_bytes()
+    (tmp_path / MEASUREMENTS_FILE).write_bytes(b"\xef\xbb\xbf" + content)
+    assert len(load_results_folder(tmp_path).counted) == len(
+        load_results_folder(quick_results).counted
+    )
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(AnalysisError, match=MEASUREMENTS_FILE):
         load_results_folder(tmp_path)

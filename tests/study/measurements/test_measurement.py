@@ -203,6 +203,16 @@ def test_a_file_with_other_columns_is_refused_and_left_alone(tmp_path):
     assert path.read_text() == "a,b\n1,2\n"
 
 
+def test_a_file_in_another_encoding_is_refused_and_a_byte_order_mark_ignored(tmp_path):
+    path = tmp_path / "measurements.csv"
+    content = encode_header() + encode_row(ROW)
+    path.write_bytes(b"\xef\xbb\xbf" + content)
+    assert read_complete_rows(path) == [ROW]
+    path.write_bytes(content + "\xe4\n".encode("latin-1"))
+    with pytest.raises(StudyError, match="not UTF-8"):
+        read_complete_rows(path)
+
+
 def test_a_value_that_does_not_fit_names_its_row(tmp_path):
     path = tmp_path / "measurements.csv"
     path.write_bytes(encode_header() + encode_row(ROW).replace(b"false", b"maybe"))

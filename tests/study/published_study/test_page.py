@@ -5,11 +5,17 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from drdeploy.cli.app import build_app
+from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load_results_folder
-from drdeploy.study.published_study.page import write_reproduction_page_and_files
+from drdeploy.study.published_study.page import (
+    refuse_folder_of_another_study,
+    write_reproduction_page_and_files,
+)
 from drdeploy.study.published_study.verdicts import reproduce_published_study
 
 WRITTEN_AT = datetime(2025, 3, 4, tzinfo=UTC)
@@ -87,3 +93,12 @@ def test_a_name_from_a_file_cannot_become_markup(made_up, tmp_path_factory):
         found, target, PriceSheet.load(), written_at=WRITTEN_AT
     )
     assert "<script" not in page.read_text()
+
+
+def test_the_measurements_of_another_study_are_not_overwritten(quick_results, folder):
+    kept = (quick_results / "measurements.csv").read_bytes()
+    refused = CliRunner().invoke(build_app(), ["reproduce", "--out", str(quick_results)]).exception
+    assert isinstance(refused, InvalidInput)
+    assert "The folder holds other measurements" in str(refused)
+    assert (quick_results / "measurements.csv").read_bytes() == kept
+    refuse_folder_of_another_study(folder)  # a reproduction may be repeated

@@ -1,5 +1,6 @@
 """Raw files become measurements; what makes no sense is refused with its place."""
 
+import pandas as pd
 import pytest
 
 from drdeploy.errors import AnalysisError
@@ -29,6 +30,17 @@ def test_a_file_of_another_name_is_skipped_and_reported(made_up):
     (folder / "notes from the lab.csv").write_text("a,b\n1,2\n")
     (note,) = load_raw_rows_of_study(folder).notes
     assert "notes from the lab.csv" in note
+
+
+def test_rows_beside_the_file_of_all_rows_and_rows_of_no_experiment_are_not_lost(made_up):
+    folder = made_up()
+    rows = pd.read_csv(folder / "Net-m5.csv", index_col=0).assign(experiment="Net-m5")
+    rows.to_csv(folder / "raw_rows.csv", index_label="row")
+    (note,) = load_raw_rows_of_study(folder).notes
+    assert "because raw_rows.csv holds the rows: Net-c7g.csv, Net-m4.csv" in note
+    rows.assign(experiment="Net m5").to_csv(folder / "raw_rows.csv", index_label="row")
+    with pytest.raises(AnalysisError, match="'Net m5', which is not the name of an experiment"):
+        load_raw_rows_of_study(folder)
 
 
 def test_row_numbers_out_of_order_are_reported_and_the_rows_kept(made_up):

@@ -395,3 +395,17 @@ def test_the_command_takes_an_archive_and_asks_how_long_it_may_wait(ours):
     done = run(build_app(), [*arguments, "--may-wait-hours", "12", "--add-prices", str(ASSUMED)])
     assert done.exit_code == 0, done.output
     assert "Host mobilenet fp32 lean" in done.output
+
+
+def test_an_option_whose_results_are_late_is_chosen_in_no_resample(ours):
+    decision = decide(
+        ours,
+        make_archive_arrivals(200, HOUR_S),
+        Assumptions(instance_start_s=2 * HOUR_S),
+        may_wait_s=HOUR_S,
+        needs_vpc=True,
+    )
+    (queue, *_) = [o for o in decision.excluded if o.kind == "asynchronous"]
+    assert "the slowest result takes" in str(queue.failures)
+    assert queue.usd_per_month < decision.winner.usd_per_month
+    assert decision.confidence.share == 1.0

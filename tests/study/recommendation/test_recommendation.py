@@ -29,6 +29,7 @@ from drdeploy.study.recommendation.decision import convert_decision_to_json
 from drdeploy.study.recommendation.page import render_decision_page
 from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements
 from drdeploy.study.recommendation.traffic import Traffic
+from drdeploy.study.recommendation.wording import shorten_option_names
 
 TRAFFIC = Traffic(requests_per_month=2_000)
 PROVISIONED = """
@@ -365,6 +366,10 @@ def test_instances_alone_can_be_decided_on(measured, sheet):
     decision = choose_cheapest_hosting(alone, sheet, inputs_of(p95_s=5.0))
     assert decision.winner.kind == "real-time, scheduled"
     assert decision.mitigation is None
+    assert not any("A size of 310 KB is assumed" in note for note in decision.notes)
+    unknown = replace(alone, frame=alone.frame.assign(payload_bytes=np.nan))
+    notes = choose_cheapest_hosting(unknown, sheet, inputs_of(p95_s=5.0)).notes
+    assert any("A size of 310 KB is assumed" in note for note in notes)
 
 
 def test_a_trial_with_failures_only_is_reported_and_not_simulated(quick_rows, results_of, sheet):
@@ -532,3 +537,29 @@ def test_traffic_is_given_once_in_a_known_shape(both_kinds, arguments, reason):
     result = recommend(both_kinds, *arguments)
     assert isinstance(result.exception, InvalidInput)
     assert reason in str(result.exception)
+
+
+def test_images_with_the_same_profile_are_options_of_their_own(quick_rows, results_of, sheet):
+    first = [row for row in quick_rows if row.trial.startswith("vgg19-fp32-lean-1024mb")]
+    slow = [
+        replace(
+            row,
+            trial=f"{row.trial}-minimal",
+            image="drdeploy:minimal",
+            total_latency_s=3 * row.total_latency_s,
+            container_latency_s=3 * row.container_latency_s,
+        )
+        for row in first
+    ]
+    measured = load_results_folder(results_of([*first, *slow]))
+    decision = choose_cheapest_hosting(measured, sheet, inputs_of())
+    names = ["vgg19 fp32 lean, 1024 MB", "vgg19 fp32 lean minimal, 1024 MB"]
+    options = {one.name: one for one in decision.options}
+    assert set(names) <= set(options)
+    assert len(options) == len(decision.options)
+    fast, slow = (options[name] for name in names)
+    assert slow.p95_s > 2 * fast.p95_s
+    for one in (fast, slow):
+        low, high = one.usd_per_month_limits
+        assert low <= one.usd_per_month <= high
+    assert len(set(shorten_option_names(decision.options).values())) == len(options)

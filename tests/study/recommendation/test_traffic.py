@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drdeploy.errors import InvalidInput
+from drdeploy.study.recommendation.mitigation.policies import average_requests_by_hour_of_week
 from drdeploy.study.recommendation.trace import read_arrivals_from_trace
 from drdeploy.study.recommendation.traffic import (
     HOURS_PER_WEEK,
@@ -16,6 +17,7 @@ from drdeploy.study.recommendation.traffic import (
     TrafficShape,
     choose_weeks_to_simulate,
 )
+from drdeploy.units import SECONDS_PER_MONTH
 
 
 @pytest.mark.parametrize("name", sorted(SHAPES))
@@ -65,7 +67,10 @@ def test_arrivals_follow_the_shape():
     assert np.corrcoef(counts, shares)[0, 1] > 0.99
 
 
-@pytest.mark.parametrize("wrong", [{"requests_per_month": 0}, {"photographs_per_patient": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"requests_per_month": 0}, {"requests_per_month": 1e9}, {"photographs_per_patient": 0}],
+)
 def test_impossible_traffic_is_refused(wrong):
     with pytest.raises(InvalidInput):
         Traffic(**({"requests_per_month": 100.0} | wrong))
@@ -94,6 +99,24 @@ def test_moments_out_of_order_are_sorted_and_noted(trace):
     assert list(arrivals.times_s) == [0.0, 10.0, 3600.0]
     assert any("sorted" in note for note in arrivals.notes)
     assert arrivals.begins_at_hour == 9.0  # a Monday
+
+
+def test_arrivals_of_a_trace_are_counted_in_the_hours_of_the_clock(trace):
+    times = ("08:55", "09:10", "09:50", "10:20")
+    text = "".join(f"2025-03-03T{time}:00\n" for time in times)
+    arrivals = read_arrivals_from_trace(trace(f"arrived_at\n{text}"))
+    weekly = average_requests_by_hour_of_week(arrivals)
+    assert weekly[8:11].tolist() == [1, 2, 1]
+    assert arrivals.times_s.tolist() == [3300.0, 4200.0, 6600.0, 8400.0]
+    assert arrivals.requests_per_month == pytest.approx(4 * SECONDS_PER_MONTH / 5100)
+
+
+def test_the_busiest_hour_is_averaged_over_the_weeks_that_have_it(trace):
+    # Ten days hold two Mondays, but one Friday.
+    minutes = {"03T09:00": 100, "07T09:00": 180, "10T09:00": 100, "13T09:00": 1}
+    text = "".join(f"2025-03-{minute},{count}\n" for minute, count in minutes.items())
+    arrivals = read_arrivals_from_trace(trace(f"minute,count\n{text}"))
+    assert arrivals.compute_peak_requests_per_s() == pytest.approx(180 / 3600)
 
 
 def test_minutes_that_are_missing_count_as_empty_and_are_noted(trace):

@@ -95,3 +95,44 @@ def test_a_scenario_without_rows_or_prices_draws_nothing(quick_rows, results_of)
 def test_one_row_can_be_drawn(quick_rows, results_of):
     scenarios = group_rows_into_scenarios(load_results_folder(results_of([quick_rows[1]])))
     assert len(draw_all_panels([summarise_scenario(s, PriceSheet.load()) for s in scenarios])) == 4
+
+
+def names_of_panels(rows, results_of):
+    scenarios = group_rows_into_scenarios(load_results_folder(results_of(rows)))
+    summaries = [summarise_scenario(s, PriceSheet.load()) for s in scenarios]
+    return sorted(panel.name for panel in group_scenarios_into_panels(summaries))
+
+
+def test_the_images_of_each_memory_size_have_a_panel_of_their_own(quick_rows, results_of):
+    rows = [
+        replace(row, memory_mb=memory_mb, image=f"drdeploy:{image}", trial=f"{memory_mb}-{image}")
+        for row in quick_rows[1:5]
+        for memory_mb in (1024, 2048)
+        for image in ("lean", "small")
+    ]
+    assert names_of_panels(rows, results_of) == [
+        "by-image-mobilenet-warm-1024 MB",
+        "by-image-mobilenet-warm-2048 MB",
+        "by-memory-mobilenet-warm",
+    ]
+
+
+def test_each_kind_of_endpoint_has_one_panel(quick_rows, results_of):
+    kinds = (("realtime", "classic"), ("asynchronous", "lean"), ("realtime", "lean"))
+    rows = [
+        replace(
+            *(row,),
+            trial=f"{kind}-{profile}",
+            endpoint_kind=kind,
+            profile=profile,
+            scenario="asynchronous" if kind == "asynchronous" else "real-time",
+            memory_mb=None,
+            instance_type="ml.m5.large",
+        )
+        for row in quick_rows[1:5]
+        for kind, profile in kinds
+    ]
+    assert names_of_panels(rows, results_of) == [
+        "by-instance-asynchronous-mobilenet-warm",
+        "by-instance-mobilenet-warm",
+    ]

@@ -94,3 +94,18 @@ def test_one_image_is_no_ladder(quick):
     evidence = compute_evidence(quick, PriceSheet.load())
     assert evidence.images == ()
     assert draw_cold_starts_by_image(evidence.summaries) == ()
+
+
+def test_the_cold_rows_of_an_open_loop_are_not_in_the_figure(evidence, results_of, rows):
+    (drawing,) = draw_cold_starts_by_image(evidence.summaries)
+    waited = [
+        replace(
+            row,
+            trial=f"{row.trial}-open",
+            scenario="open-loop",
+            total_latency_s=9 * row.total_latency_s,
+        )
+        for row in rows
+    ]
+    both = compute_evidence(load_results_folder(results_of([*rows, *waited])), PriceSheet.load())
+    assert draw_cold_starts_by_image(both.summaries)[0].svg == drawing.svg

@@ -92,6 +92,15 @@ def test_the_queue_is_what_the_container_does_not_explain(evidence):
     assert queue.arrival_to_output.value == pytest.approx(queue.outside.value + 0.5)
 
 
+def test_a_queue_whose_length_no_row_gives_is_not_said_to_be_empty(queued, results_of, tmp_path):
+    rows = [replace(row, requests_ahead=None) for row in queued]
+    evidence = compute_evidence(load_results_folder(results_of(rows)), SHEET)
+    assert evidence.queues[0].longest_queue is None
+    page = tmp_path / "report.html"
+    write_report_page_and_files(evidence, page, written_at=datetime(2025, 3, 3, tzinfo=UTC))
+    assert 'data-label="longest queue"><b>—</b>' in page.read_text()
+
+
 def test_only_the_time_in_the_container_of_a_queued_request_costs_money(evidence):
     (summary,) = [one for one in evidence.summaries if one.scenario.name == "asynchronous"]
     assert summary.cost.inference.value == pytest.approx(0.5 * 0.102 / 3600)

@@ -239,6 +239,20 @@ def test_failures_alone_give_no_decision_and_say_why(quick_rows, results_of, com
     assert 'id="picture"' not in page  # there is nothing to draw
 
 
+def test_unknown_prices_give_no_decision_and_say_why(quick_rows, results_of, command):
+    rows = [
+        replace(row, memory_mb=7168)
+        for row in quick_rows
+        if row.trial.startswith("mobilenet-fp32-lean-1024mb")
+    ]
+    folder = results_of(rows)
+    answer = command(folder)
+    assert answer.exit_code == 0, answer.exception
+    assert "No decision" in answer.stdout
+    page = text_of((folder / "report.html").read_text())
+    assert "No option has a known cost" in page
+
+
 @pytest.fixture(scope="module")
 def decided(quick_results, tmp_path_factory):
     """The report as the command writes it."""

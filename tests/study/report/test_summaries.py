@@ -181,3 +181,22 @@ def test_images_are_compared_in_the_order_of_the_ladder(quick_rows, results_of):
         ("cold-baseline", "cold-reduced"),
     ]
     assert compare_scenarios_along_dimension(scenarios, "memory_mb") == ()
+
+
+def test_two_trials_of_one_configuration_are_not_compared(quick_rows, results_of):
+    warm = [row for row in quick_rows if row.trial == "vgg19-fp32-lean-1024mb-warm"]
+    rows = [*warm, *(replace(row, trial="again", sequence=row.sequence + 50) for row in warm)]
+    scenarios = group_rows_into_scenarios(load_results_folder(results_of(rows)))
+    assert len(scenarios) == 2
+    for dimension in ("memory_mb", "instance_type", "image", "precision", "start"):
+        assert compare_scenarios_along_dimension(scenarios, dimension) == ()
+
+
+def test_a_set_up_time_that_is_not_known_does_not_count_as_zero(quick_rows, results_of):
+    cold = [row for row in quick_rows if row.trial == "vgg19-fp32-lean-1024mb-cold"]
+    known = [row.model_setup_s for row in cold[::2]]
+    rows = [replace(row, model_setup_s=None) if at % 2 else row for at, row in enumerate(cold)]
+    (scenario,) = group_rows_into_scenarios(load_results_folder(results_of(rows)))
+    parts = summarise_scenario(scenario, SHEET).breakdown
+    assert parts.setup_s == pytest.approx(np.mean(known))
+    assert parts.outside_s < 0.01

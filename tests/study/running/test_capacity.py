@@ -3,20 +3,28 @@
 import json
 import random
 from dataclasses import replace
+from datetime import UTC, datetime
 from math import exp, factorial
 from statistics import fmean
+from threading import Barrier
 
 import pytest
 from local_aws import FAKE_SERVER, Aws
 from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import EndpointError, InvalidInput
 from drdeploy.files import path_of_shipped_file
 from drdeploy.hosting.local import LocalService, ServiceOptions
-from drdeploy.hosting.sagemaker import Clock
+from drdeploy.hosting.sagemaker import Clock, Invocation
 from drdeploy.study.measurements.capacity import CapacityResult, ConcurrencyStep, RateRun
-from drdeploy.study.running.capacity import CapacityFinder, CapacitySearch
+from drdeploy.study.running.capacity import (
+    CapacityFinder,
+    CapacitySearch,
+    EndpointProbe,
+    WeightedPhotographs,
+)
+from drdeploy.study.running.photographs import Photograph
 
 SERVICE_S = 0.1
 SEARCH = CapacitySearch(p95_s=0.5, requests=2000, runs=3, precision=0.06)
@@ -218,6 +226,8 @@ def test_what_cannot_be_measured_or_used_is_refused(tmp_path):
 
     hosted = refused("capacity", "grader", "--p95", "1", "--memory-mb", "1024")
     assert "--memory-mb would have no effect on" in hosted
+    none = refused("capacity", "drdeploy:lean", "--p95", "1", "--memory-mb", "0")
+    assert "The image cannot be hosted" in none
     assert "not FOLDER=WEIGHT" in refused("capacity", "grader", "--p95", "1", "--payload", "a=x")
     file = tmp_path / "other.json"
     file.write_text("{}")
@@ -246,3 +256,39 @@ def test_a_serverless_capacity_says_nothing_about_instances():
     )
     with pytest.raises(InvalidInput, match="serverless endpoint"):
         result.require_requests_at_once("file")
+
+
+def probe_of(send):
+    photographs = (Photograph("eye", b"x", "image/jpeg"),)
+    payloads = [WeightedPhotographs("eyes", 1.0, photographs)]
+    return EndpointProbe(CapacitySearch(p95_s=1.0, requests=60), send, payloads, Clock())
+
+
+def answer(outcome="ok", error=""):
+    return Invocation(outcome, 200, error, b"", "", 1, datetime.now(UTC), 0.01)
+
+
+def test_the_requests_that_start_containers_are_in_progress_at_once():
+    together, sent = Barrier(4), []
+
+    def send(photograph):
+        sent.append(photograph)
+        if len(sent) <= 4:
+            together.wait(5)  # breaks if a request waits for another one to end
+        return answer()
+
+    assert probe_of(send).measure_concurrency(4).failed == 0
+
+
+def test_an_endpoint_that_refuses_every_request_is_an_error():
+    probe = probe_of(lambda _: answer("throttled", "Rate exceeded"))
+    with pytest.raises(EndpointError, match="failed to answer a request: Rate exceeded"):
+        probe.measure_concurrency(1)
+
+
+def test_no_rate_is_said_to_be_missed_if_none_was_tried(service):
+    name = Aws.at(service.url).endpoint(InstanceType="ml.m5.large", InitialInstanceCount=1)
+    options = ["--p95", "0.001", "--endpoint-url", service.url, "--requests", "60"]
+    result = run.invoke(build_app(), ["capacity", name, *options])
+    assert f"No rate was tried on {name} (ml.m5.large)." in result.stdout, result.output
+    assert "which is longer than the required 0.001 s" in " ".join(result.stdout.split())

@@ -286,6 +286,19 @@ def test_only_takes_a_part_of_the_id_or_a_pattern(thesis):
         thesis.select_trials_by_id("resnet")
 
 
+def test_a_fingerprint_does_not_depend_on_how_the_file_of_the_study_was_named(
+    tmp_path, monkeypatch
+):
+    own = {'architecture = "MobileNet"': 'artifact = "model.tar.gz"'}
+    path = small(tmp_path, **own)
+    monkeypatch.chdir(tmp_path)
+    names = (path, Path("small.toml"), Path("../") / tmp_path.name / "small.toml")
+    assert len({plan_of(name).trials[0].fingerprint for name in names}) == 1
+    before = plan_of(path).trials[0].fingerprint
+    other = small(tmp_path, **{'architecture = "MobileNet"': 'artifact = "other.tar.gz"'})
+    assert plan_of(other).trials[0].fingerprint != before
+
+
 def test_a_fingerprint_changes_with_what_is_measured(tmp_path):
     (before,) = plan_of(small(tmp_path)).trials
     (after,) = plan_of(small(tmp_path, scenario=WARM.replace("= 5", "= 6"))).trials

@@ -60,3 +60,17 @@ def test_a_local_service_elsewhere_is_refused():
 
     with pytest.raises(StudyError, match="on this machine"):
         connect_to_local_service("http://192.0.2.1:8765")
+
+
+def test_resources_of_a_study_can_be_deleted_after_its_artifact_was_moved(tmp_path):
+    study = tmp_path / "mine.toml"
+    study.write_text(
+        'title = "Mine"\n[models.m]\nartifact = "moved.tar.gz"\n'
+        '[images.lean]\ntag = "drdeploy:lean"\nprofile = "lean"\n[[trials]]\nmodels = ["m"]\n'
+        'images = ["lean"]\nendpoints = [{kind = "serverless", memory_mb = 1024}]\n'
+        'scenarios = [{kind = "cold", n = 2, interval_s = 1}]\n'
+    )
+    out = ["--out", str(tmp_path / "results")]
+    assert "The artifact does not exist" in str(invoke("plan", str(study)).exception)
+    assert "no record of resources" in str(invoke("delete", str(study), *out).exception)
+    assert json.loads(invoke("status", str(study), *out, "--json").stdout)[0]["of"] == 2

@@ -141,8 +141,13 @@ class Trial:
         If the existing rows of a trial have another fingerprint, a run refuses to add rows to them.
         """
         # Title, region and the other trials are left out: they do not affect a latency.
+        model = self.model.model_dump(mode="json")
+        if self.model.artifact is not None:
+            # The folder depends on where the command runs. A run also compares the digests of
+            # artifacts.
+            model["artifact"] = self.model.artifact.name
         facts = {
-            "model": self.model.model_dump(mode="json"),
+            "model": model,
             "image": self.image.model_dump(mode="json"),
             "endpoint": self.endpoint.model_dump(mode="json"),
             "scenario": self.scenario.model_dump(mode="json"),

@@ -13,6 +13,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Self
 
+from drdeploy.errors import StudyError
 from drdeploy.files import add_path_to_disk_errors, write_file_atomically
 from drdeploy.study.measurements.measurement import decode_rows, encode_header, encode_row
 
@@ -117,7 +118,7 @@ def read_complete_rows(path: Path) -> list[Measurement]:
     """Return all complete rows of a file; an incomplete last line is ignored.
 
     Raises:
-        StudyError: The file has other columns, or a value does not fit its column.
+        StudyError: The file is not UTF-8, or has other columns, or a value does not fit its column.
     """
     if not path.exists():
         return []
@@ -125,4 +126,12 @@ def read_complete_rows(path: Path) -> list[Measurement]:
     complete = content[: content.rfind(b"\n") + 1]
     if not complete:
         return []
-    return decode_rows(complete.decode().split("\n")[:-1], where=str(path))
+    try:
+        text = complete.decode("utf-8-sig")  # Excel writes a byte order mark
+    except UnicodeDecodeError as err:
+        raise StudyError(
+            "The measurements cannot be read: the text is not UTF-8",
+            where=str(path),
+            remedy="Save the file as UTF-8, or choose another results folder with --out",
+        ) from err
+    return decode_rows(text.split("\n")[:-1], where=str(path))

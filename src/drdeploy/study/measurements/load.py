@@ -176,7 +176,8 @@ def make_measurements_from_frame(
 
 def _read_csv_rows_and_notes(source: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     try:
-        text = read_bytes_up_to_limit(source, FILE_BYTES_MAX).decode()
+        # Excel writes a byte order mark.
+        text = read_bytes_up_to_limit(source, FILE_BYTES_MAX).decode("utf-8-sig")
     except (OSError, ValueError) as err:
         reason = err.strerror if isinstance(err, OSError) else str(err)
         if isinstance(err, UnicodeDecodeError):

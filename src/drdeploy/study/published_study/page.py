@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from markupsafe import Markup
 
+from drdeploy.errors import InvalidInput
 from drdeploy.files import write_file_atomically
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.pages.page import create_template_environment, format_table_cell
@@ -23,6 +25,7 @@ from drdeploy.study.published_study.document import (
 )
 from drdeploy.study.published_study.figures import draw_study_figures
 from drdeploy.study.published_study.printed_figures import ReproductionVerdict
+from drdeploy.study.published_study.raw_rows import STUDY_OF_ROWS
 from drdeploy.study.report.evidence import compute_evidence
 from drdeploy.study.report.tables import make_all_tables, write_tables_as_csv
 from drdeploy.version import VERSION
@@ -39,6 +42,27 @@ if TYPE_CHECKING:
     Groups = dict[str, list[RecomputedFigure]]
 
 PAGE = "reproduction.html"
+
+
+def refuse_folder_of_another_study(folder: Path) -> None:
+    """Refuse a folder whose ``measurements.csv`` the reproduction would overwrite.
+
+    Raises:
+        InvalidInput: The file exists, and was not written by an earlier reproduction.
+    """
+    path = folder / MEASUREMENTS_FILE
+    if not path.exists():
+        return
+    try:
+        studies = set(pd.read_csv(path, usecols=["study"], dtype=str)["study"])
+    except (OSError, ValueError):
+        studies = set()
+    if studies != {STUDY_OF_ROWS}:
+        raise InvalidInput(
+            "The folder holds other measurements, which the rows of the 2023 study would overwrite",
+            where=str(path),
+            remedy="Give another folder with --out",
+        )
 
 
 def write_reproduction_page_and_files(

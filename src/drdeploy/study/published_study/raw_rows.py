@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 STUDY_NAME = "thesis-2023"
 """Where a command takes a results folder, this name stands for the packaged rows."""
 STUDY_FOLDER = path_of_shipped_file(f"studies/{STUDY_NAME}")
+STUDY_OF_ROWS = "original"
+"""The study's name in the column ``study`` of its measurements."""
 PUBLISHED_FILE, ROWS_FILE = "published.csv", "raw_rows.csv"
 COLUMNS = {
     "fullLatency": "total_latency_s",
@@ -109,13 +111,14 @@ def load_results_or_published_study(results: Path) -> Measurements:
 def load_raw_rows_of_study(folder: Path = STUDY_FOLDER) -> Measurements:
     """Read the study's raw rows from the package, or from all raw files in a folder.
 
-    A file whose name is not the name of an experiment is skipped. If the row numbers of a file are
+    A file whose name is not the name of an experiment is skipped. If one file holds the rows of all
+    experiments, the files of single experiments are skipped, too. If the row numbers of a file are
     not 0, 1, 2 and so on, all its rows are used nevertheless. The notes of the measurements mention
-    both kinds of files.
+    all such files.
 
     Raises:
-        AnalysisError: There are no raw rows, a column is missing, or a value cannot be read as a
-            time.
+        AnalysisError: There are no raw rows, a column is missing, a row does not name its
+            experiment, or a value cannot be read as a time.
     """
     tables = _read_raw_rows_by_experiment(folder)
     if not tables:
@@ -137,6 +140,7 @@ def _read_raw_rows_by_experiment(folder: Path) -> dict[StudyExperiment, pd.DataF
     """Return the raw rows of each experiment, from the packaged file or from the study's files."""
     if (folder / ROWS_FILE).exists():
         packed = _read_raw_file(folder / ROWS_FILE)
+        _require_names_of_experiments(packed, folder / ROWS_FILE)
         tables = {str(name): rows for name, rows in packed.groupby("experiment", sort=False)}
     else:
         paths = sorted(folder.glob("*.csv"))
@@ -144,6 +148,19 @@ def _read_raw_rows_by_experiment(folder: Path) -> dict[StudyExperiment, pd.DataF
             path.stem: _read_raw_file(path) for path in paths if parse_experiment_name(path.stem)
         }
     return {found: rows for name, rows in tables.items() if (found := parse_experiment_name(name))}
+
+
+def _require_names_of_experiments(packed: pd.DataFrame, path: Path) -> None:
+    """Refuse the file of all rows if a row does not name its experiment."""
+    names = packed["experiment"].astype(str).unique() if "experiment" in packed else [""]
+    unknown = [name for name in names if not parse_experiment_name(name)]
+    if unknown:
+        raise AnalysisError(
+            f"The file holds rows of {unknown[0]!r}, which is not the name of an experiment",
+            where=str(path),
+            remedy="Write names such as 'warm-up-VGG19-1gb' or 'VGG19-m5' into the column "
+            "'experiment'",
+        )
 
 
 def _experiment_sort_key(experiment: StudyExperiment) -> tuple[int, str]:
@@ -185,7 +202,7 @@ def _read_raw_file(path: Path) -> pd.DataFrame:
 
 def _convert_to_measurement_columns(raw: pd.DataFrame, experiment: StudyExperiment) -> pd.DataFrame:
     facts: dict[str, Any] = {
-        "study": "original",
+        "study": STUDY_OF_ROWS,
         "trial": experiment.name,
         "platform": "aws",
         "isolation": "managed",
@@ -220,6 +237,10 @@ def _write_sentences_on_skipped_files_and_gaps(
             f"{'they are' if many else 'it is'} not named after an experiment: "
             f"{', '.join(skipped)}."
         )
+    beside = sorted(path.name for path in folder.glob("*.csv") if parse_experiment_name(path.stem))
+    if beside and (folder / ROWS_FILE).exists():
+        were = "These files were" if len(beside) > 1 else "This file was"
+        yield f"{were} skipped, because {ROWS_FILE} holds the rows: {', '.join(beside)}."
     for experiment, table in tables.items():
         numbers, expected = table.index.tolist(), list(range(len(table)))
         missing = sorted(set(expected) - set(numbers))

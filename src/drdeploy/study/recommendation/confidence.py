@@ -114,8 +114,8 @@ def compute_confidence_of_winner(
             winner.
         contenders: The options that may be chosen in a resample, each with the number of components
             that someone must operate for it. Each of these options can be deployed, has known
-            prices, and meets the requirements on sensitivity and refused requests. Resampling does
-            not change these properties.
+            prices, and meets the requirements on sensitivity, refused requests and late results.
+            Resampling does not change these properties.
         required: The requirements.
     """
     if not contenders:

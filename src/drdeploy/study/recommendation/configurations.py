@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,7 +30,8 @@ class MeasuredConfiguration:
     """A model on one endpoint configuration, with its measured times.
 
     Attributes:
-        name: A name that no other configuration has, such as ``mobilenet fp32 lean, 1024 MB``.
+        name: A name that no other configuration has, such as ``mobilenet fp32 lean, 1024 MB``. If
+            several configurations differ only in the container image, the name contains the image.
         service: The measured times, or None if the configuration cannot be simulated.
         request_bytes: The mean size of the photographs that were sent, or None if it is not known.
         operating_points: The operating points of the artifact; empty if it has none.
@@ -84,10 +85,26 @@ def collect_measured_configurations(
         if not scenario.has_queue:
             groups[scenario.configuration].append(scenario)
     points = _read_operating_points_by_trial(measurements)
-    return tuple(
+    found = [
         _make_measured_configuration(configuration, scenarios, points)
         for configuration, scenarios in sorted(groups.items())
+    ]
+    # Several container images may have the same server profile, for example those of the 2023
+    # study.
+    counts = Counter(one.name for one in found)
+    return tuple(
+        replace(one, name=_name_configuration(one.configuration, with_image=True))
+        if counts[one.name] > 1
+        else one
+        for one in found
     )
+
+
+def _name_configuration(configuration: Configuration, *, with_image: bool = False) -> str:
+    parts = [configuration.model, configuration.precision, configuration.profile]
+    if with_image and configuration.image != configuration.profile:
+        parts.append(configuration.image)
+    return f"{' '.join(part for part in parts if part)}, {configuration.memory_or_instance_type}"
 
 
 def _make_measured_configuration(
@@ -105,9 +122,8 @@ def _make_measured_configuration(
         service = ServiceTimes(
             read_times_from_rows(warm), read_times_from_rows(cold) if len(cold) else None
         )
-    parts = (configuration.model, configuration.precision, configuration.profile)
     return MeasuredConfiguration(
-        name=f"{' '.join(part for part in parts if part)}, {configuration.memory_or_instance_type}",
+        name=_name_configuration(configuration),
         configuration=configuration,
         service=service,
         request_bytes=float(np.mean(payload)) if len(payload) else None,

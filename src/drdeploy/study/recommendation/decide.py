@@ -333,7 +333,7 @@ def _list_unmeasured_gpus(
 
 
 def _write_notes_on_decision(options: Sequence[Option], inputs: DecisionInputs) -> Iterator[str]:
-    if any(o.policy and o.measured.request_bytes is None for o in options):
+    if any(o.measured.request_bytes is None for o in options):
         size_kb = inputs.assumptions.request_bytes / KB
         yield (
             f"The rows do not give the size of the photographs. A size of {size_kb:g} KB is "

@@ -66,7 +66,8 @@ def could_be_cheapest_after_resampling(option: Option, required: Requirements) -
     """Whether the option could be chosen if the measured rows were resampled (bootstrap).
 
     Resampling changes only the latency and the cost of an option. An option that is excluded for
-    another reason, such as an unknown price or refused requests, is not chosen in any resample.
+    another reason, such as an unknown price, refused requests or late results, is not chosen in any
+    resample.
     """
     return (
         option.is_deployable
@@ -77,6 +78,7 @@ def could_be_cheapest_after_resampling(option: Option, required: Requirements) -
             )
         )
         and not refuses_too_many_requests(option, required)
+        and not describe_late_results(required, option.hosting_way, option.simulated.slowest_s)
         and not describe_missed_sensitivity(option.measured, required)
     )
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.study.recommendation.traffic import HOURS_PER_DAY, WEEK_S, Arrivals
+from drdeploy.study.recommendation.traffic import HOURS_PER_DAY, MAX_ARRIVALS, WEEK_S, Arrivals
 from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MONTH
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 MINUTE_S = 60
 DAY_S = HOURS_PER_DAY * SECONDS_PER_HOUR
-MAX_ARRIVALS = 50_000_000
-"""The largest number of arrivals in a trace. So many arrivals take 400 MB of memory.
-
-A year with one arrival per second stays below this limit."""
 MAX_DAYS = 3660
 """The largest allowed length of a trace in days: ten years. The simulation counts instances minute
 by minute, and a wrong year in one row would make it simulate millennia."""
@@ -179,11 +175,13 @@ def _make_arrivals_within_length(
             f"The trace covers {horizon_s / DAY_S:.1f} days. The rest of the week is assumed to "
             "have the same traffic."
         )
-    hour = begin.weekday() * HOURS_PER_DAY + begin.hour + begin.minute / 60 + begin.second / 3600
+    # The simulation begins at a full hour, because schedules on AWS count the hours of the clock.
+    full_hour = begin.replace(minute=0, second=0, microsecond=0)
+    waited_s = (begin - full_hour).total_seconds()
     return Arrivals(
-        times_s=times,
-        horizon_s=horizon_s,
-        begins_at_hour=hour,
+        times_s=times + waited_s,
+        horizon_s=horizon_s + waited_s,
+        begins_at_hour=float(begin.weekday() * HOURS_PER_DAY + begin.hour),
         requests_per_month=times.size * SECONDS_PER_MONTH / horizon_s,
         description=f"{times.size:,} arrivals over {horizon_s / DAY_S:.1f} days of {path.name}",
         notes=tuple(notes),

@@ -108,6 +108,11 @@ ENOUGH_ARRIVALS = 20_000
 """A simulation draws enough weeks for this number of requests, but at least ``FEWEST_WEEKS`` and at
 most ``MOST_WEEKS``."""
 FEWEST_WEEKS, MOST_WEEKS = 1, 104
+MAX_ARRIVALS = 50_000_000
+"""The largest number of arrivals in a trace, an archive or a week of other traffic. So many
+arrivals take 400 MB of memory.
+
+A year with one arrival per second stays below this limit."""
 PHOTOGRAPHS_PER_PATIENT = 4
 """The number of photographs of a patient: two of each eye."""
 
@@ -119,7 +124,8 @@ class Arrivals:
     Attributes:
         times_s: The times in ascending order, in seconds after the beginning; shape ``(n,)``.
         horizon_s: The length of the simulated time in seconds. No request arrives after it.
-        begins_at_hour: The hour of the week at which the simulated time begins; 0 is Monday 0:00.
+        begins_at_hour: The hour of the week at which the simulated time begins, a whole number,
+            because the plans of policies and schedules count full hours; 0 is Monday 0:00.
         requests_per_month: The number of requests in a month, which the bill is computed from.
         description: A text that says where the arrivals come from.
         notes: Sentences about changes that were made to a trace.
@@ -163,8 +169,10 @@ class Arrivals:
         if self.is_archive:
             return self.n / max(float(self.times_s[-1]), 1.0)
         counts = np.bincount(self.compute_hour_of_week_of_each_arrival(), minlength=HOURS_PER_WEEK)
-        weeks = max(self.horizon_s / WEEK_S, 1.0)
-        return float(counts.max() / weeks / SECONDS_PER_HOUR)
+        # In ten days, some hours of the week occur twice, and the others once.
+        hours = np.arange(ceil(self.horizon_s / SECONDS_PER_HOUR)) + int(self.begins_at_hour)
+        observed = np.bincount(hours % HOURS_PER_WEEK, minlength=HOURS_PER_WEEK)
+        return float((counts / np.maximum(observed, 1)).max() / SECONDS_PER_HOUR)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +206,13 @@ class Traffic:
                 where="--requests, --photographs-per-patient, --between-photographs-s",
                 remedy="Give a positive number of requests, at least one photograph per patient, "
                 "and less than an hour between two photographs",
+            )
+        if self.requests_per_week > MAX_ARRIVALS:
+            raise InvalidInput(
+                f"Traffic of {self.requests_per_month:g} requests a month cannot be simulated, "
+                f"because a week has more than {MAX_ARRIVALS:,} requests",
+                where="--requests",
+                remedy="Give a part of the traffic",
             )
 
     @property
@@ -275,14 +290,15 @@ def make_archive_arrivals(photographs: int, may_wait_s: float) -> Arrivals:
         may_wait_s: The time in seconds within which all results must arrive.
 
     Raises:
-        InvalidInput: There are fewer than two photographs, or the time is 0 or longer than a month.
+        InvalidInput: There are too few or too many photographs, or the time is 0 or longer than a
+            month.
     """
-    if photographs < 2 or not 0 < may_wait_s <= SECONDS_PER_MONTH:
+    if not 2 <= photographs <= MAX_ARRIVALS or not 0 < may_wait_s <= SECONDS_PER_MONTH:
         raise InvalidInput(
             f"An archive of {photographs} photographs with results within "
             f"{may_wait_s / SECONDS_PER_HOUR:g} hours cannot be simulated",
             where="--archive",
-            remedy="Give at least two photographs, and at most 730 hours",
+            remedy=f"Give 2 to {MAX_ARRIVALS:,} photographs, and at most 730 hours",
         )
     # The last answer must come in time, too.
     times_s = np.linspace(0.0, SENDING_SHARE * may_wait_s, photographs)

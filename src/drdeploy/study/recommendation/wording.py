@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from drdeploy.statistics.notation import format_number
@@ -50,7 +51,7 @@ def shorten_option_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
     """Return a short name for each option, in a dictionary by the option's full name.
 
     If all options have the same precision, the short names do not contain it. The same is true of
-    the profile.
+    the profile. If several options would have the same short name, they keep their full names.
     """
     telling = [
         name
@@ -65,7 +66,9 @@ def shorten_option_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
         names[option.name] = ", ".join(
             [grader, option.size + count, *([way] if way not in PLAIN_KINDS else [])]
         )
-    return names
+    # Options that differ only in the container image have the same short name.
+    counts = Counter(names.values())
+    return {name: short if counts[short] == 1 else name for name, short in names.items()}
 
 
 def write_best_policy_sentence(decision: Decision) -> str:

@@ -145,9 +145,13 @@ def _list_pairs_to_compare(
         beyond = steps[2:] if dimension == "image" else steps[2:][-1:]
         pairs += [(steps[0], step) for step in beyond]
         for before, after in pairs:
-            # Two scenarios may have used the same image.
-            if dimension != "image" or before.configuration.image != after.configuration.image:
+            # Two trials may have measured the same configuration.
+            if _dimension_value(before, dimension) != _dimension_value(after, dimension):
                 yield before, after
+
+
+def _dimension_value(scenario: Scenario, dimension: Dimension) -> object:
+    return scenario.start if dimension == "start" else getattr(scenario.configuration, dimension)
 
 
 def _list_facts_except_dimension(dimension: Dimension, scenario: Scenario) -> tuple[str, ...]:

@@ -34,7 +34,12 @@ def draw_cold_starts_by_image(summaries: Iterable[ScenarioSummary]) -> tuple[Pic
         return configuration.model, configuration.precision, configuration.memory_or_instance_type
 
     pictures = []
-    cold = [s for s in summaries if s.scenario.counted_row_count and s.scenario.start == "cold"]
+    # Cold rows of an open loop include time in which a request waited for other requests.
+    cold = [
+        s
+        for s in summaries
+        if s.scenario.counted_row_count and s.scenario.start == "cold" and not s.scenario.has_queue
+    ]
     for (model, precision, size), members in groupby(
         sorted(cold, key=get_model_precision_and_size), get_model_precision_and_size
     ):

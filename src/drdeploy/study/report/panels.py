@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +28,8 @@ class ScenarioPanel:
         by: The dimension in which the scenarios differ.
         labels: A label for each scenario, broken into short lines.
         kind: The kind of endpoint.
+        size: The memory size of a panel of container images, for example ``1024 MB``, if there is
+            such a panel for each of several memory sizes; otherwise empty.
     """
 
     model: str
@@ -36,18 +38,20 @@ class ScenarioPanel:
     summaries: tuple[ScenarioSummary, ...]
     labels: tuple[str, ...]
     kind: str = ""
+    size: str = ""
 
     @property
     def name(self) -> str:
         """The name of the panel in file names, for example ``by-memory-vgg19-warm``."""
         kind = f"{self.kind}-" if self.kind == "asynchronous" else ""
-        return f"by-{self.by}-{kind}{self.model}-{self.start or 'any'}"
+        size = f"-{self.size}" if self.size else ""
+        return f"by-{self.by}-{kind}{self.model}-{self.start or 'any'}{size}"
 
     @property
     def title(self) -> str:
         """The title of the panel, for example ``vgg19, warm, by memory``."""
         kind = self.kind if self.kind == "asynchronous" else ""
-        parts = (self.model, kind, self.start, f"by {self.by}")
+        parts = (self.model, kind, self.size, self.start, f"by {self.by}")
         return ", ".join(part for part in parts if part)
 
 
@@ -75,7 +79,8 @@ def _group_key_of_panel(summary: ScenarioSummary) -> PanelKey:
 def _scenario_sort_key(summary: ScenarioSummary) -> tuple[object, ...]:
     model, start, kind = _group_key_of_panel(summary)
     configuration, name = summary.scenario.configuration, summary.scenario.name
-    return model, kind != "serverless", start != "warm", start, configuration, name
+    # The kind comes before the configuration, because each kind of endpoint has one group.
+    return model, kind != "serverless", start != "warm", start, kind, configuration, name
 
 
 def _split_into_panels(key: PanelKey, group: list[ScenarioSummary]) -> Iterator[ScenarioPanel]:
@@ -90,9 +95,12 @@ def _split_into_panels(key: PanelKey, group: list[ScenarioSummary]) -> Iterator[
     ]
     if by_memory:
         yield _make_panel(key, "memory", by_memory)
-    for _, same_size in groupby(several, lambda s: s.scenario.configuration.memory_mb):
+    sizes = {s.scenario.configuration.memory_mb for s in several}
+    for memory_mb, same_size in groupby(several, lambda s: s.scenario.configuration.memory_mb):
         in_order = sorted(same_size, key=lambda s: int(s.scenario.rows.index[0]))
-        yield _make_panel(key, "image", in_order)
+        # Two panels with the same name would be written to the same files.
+        panel = _make_panel(key, "image", in_order)
+        yield replace(panel, size=f"{memory_mb} MB") if len(sizes) > 1 else panel
 
 
 def _get_line_number_of_first_row(summary: ScenarioSummary) -> int:

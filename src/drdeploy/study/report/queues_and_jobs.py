@@ -37,7 +37,7 @@ class QueueSummary:
         outside: The mean of the rest of the time until the result is in S3. A request spends this
             rest in the queue and in transfers through S3.
         longest_queue: The largest number of earlier requests that still had no result when a
-            request was sent.
+            request was sent. None if no row gives this number.
     """
 
     scenario: Scenario
@@ -46,7 +46,7 @@ class QueueSummary:
     p95: Estimate
     container: Estimate
     outside: Estimate
-    longest_queue: int
+    longest_queue: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ def _summarise_queue(scenario: Scenario, label: str) -> QueueSummary:
         p95=percentiles.estimate_percentile(total_s, 0.95),
         container=statistics.estimate_mean(scenario.known_values_of_column("container_latency_s")),
         outside=statistics.estimate_mean(outside_s),
-        longest_queue=int(ahead.max()) if ahead.size else 0,
+        longest_queue=int(ahead.max()) if ahead.size else None,
     )
 
 

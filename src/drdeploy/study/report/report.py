@@ -40,7 +40,7 @@ _QUANTITIES = {
 
 @dataclass(frozen=True)
 class NoDecision:
-    """What a report shows in place of a decision: why the measurements allow none."""
+    """What a report shows in place of a decision: why the measurements or prices allow none."""
 
     why: str
 

@@ -132,10 +132,19 @@ def summarise_scenario(scenario: Scenario, sheet: PriceSheet) -> ScenarioSummary
 
 
 def compute_mean_latency_parts(scenario: Scenario) -> Breakdown | None:
-    """Return the mean of each part of the latency; None if no row has the parts."""
+    """Return the mean of each part of the latency; None if no row has the parts.
+
+    Rows without the parts are left out. If some cold starts have a set-up time, the others are left
+    out, too.
+    """
     rows = scenario.rows.dropna(subset=["container_latency_s", "prediction_s"])
     if rows.empty:
         return None
+    # CloudWatch's set-up time may be missing for some cold starts. If it counted as zero for them,
+    # the mean set-up time would be too short.
+    has_setup = rows["model_setup_s"].notna()
+    if scenario.start == "cold" and has_setup.any():
+        rows = rows[has_setup]
     means = rows.fillna({"decode_s": 0.0, "transform_s": 0.0, "model_setup_s": 0.0}).mean(
         numeric_only=True
     )

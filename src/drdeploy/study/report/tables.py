@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from drdeploy.files import escape_formula_in_csv_cell
+from drdeploy.files import escape_formula_in_csv_cell, write_file_atomically
 from drdeploy.study.measurements.load import LINE
 
 if TYPE_CHECKING:
@@ -172,10 +172,9 @@ def make_all_tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 def write_tables_as_csv(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
     """Write each table into the folder as ``NAME.csv``."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        path = folder / f"{name}.csv"
-        table.map(escape_formula_in_csv_cell).to_csv(path, index=False, lineterminator="\n")
+        text = table.map(escape_formula_in_csv_cell).to_csv(index=False, lineterminator="\n")
+        write_file_atomically(folder / f"{name}.csv", text)
 
 
 def make_left_out_table(scenarios: Iterable[Scenario]) -> pd.DataFrame:

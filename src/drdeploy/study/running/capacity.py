@@ -378,15 +378,17 @@ class EndpointProbe:
         """
         count = max(20, min(self.search.requests // 2, 20 * clients))
         sequence = self._draw_photographs(f"clients-{clients}", count + clients)
-        for photograph in sequence[:clients]:  # not counted: they start containers
-            self._refuse_endpoint_that_fails(self.send(photograph))
-        begin = self.clock.monotonic()
         with ThreadPoolExecutor(clients, "capacity") as pool:
+            # Not counted: they start containers, one for each request that is in progress.
+            for answer in pool.map(self.send, sequence[:clients]):
+                if answer.outcome not in {"ok", "throttled"}:
+                    raise self._make_error_of_failed_request(answer)
+            begin = self.clock.monotonic()
             answers = list(pool.map(self.send, sequence[clients:]))
-        duration_s = self.clock.monotonic() - begin
+            duration_s = self.clock.monotonic() - begin
         good = [one.latency_s for one in answers if one.outcome == "ok"]
         if not good:
-            self._refuse_endpoint_that_fails(answers[0])
+            raise self._make_error_of_failed_request(answers[0])
         return ConcurrencyStep(
             clients=clients,
             requests=count,
@@ -397,13 +399,12 @@ class EndpointProbe:
         )
 
     @staticmethod
-    def _refuse_endpoint_that_fails(answer: Invocation) -> None:
-        if answer.outcome not in {"ok", "throttled"}:
-            raise EndpointError(
-                f"The endpoint failed to answer a request: {answer.error}",
-                remedy="Send a photograph with `drdeploy endpoint invoke`, and read the logs of "
-                "the endpoint",
-            )
+    def _make_error_of_failed_request(answer: Invocation) -> EndpointError:
+        return EndpointError(
+            f"The endpoint failed to answer a request: {answer.error}",
+            remedy="Send a photograph with `drdeploy endpoint invoke`, and read the logs of "
+            "the endpoint",
+        )
 
     def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
         """Send requests at random times at the given mean rate, and measure their latencies."""
