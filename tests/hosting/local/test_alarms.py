@@ -8,7 +8,9 @@ import pytest
 from botocore.exceptions import ClientError
 from local_aws import client, refused, until
 
+from drdeploy.hosting.local.api.cloudwatch import find_alarm_book
 from drdeploy.hosting.local.monitoring.alarms import AlarmRule
+from drdeploy.hosting.local.resource_store import ACCOUNT
 
 PERIOD_S = 60
 
@@ -256,3 +258,19 @@ def test_a_composite_alarm_is_refused_by_name(aws):
     with pytest.raises(ClientError) as caught:
         aws.cloudwatch.put_composite_alarm(AlarmName="both", AlarmRule="TRUE")
     assert "PutCompositeAlarm" in caught.value.response["Error"]["Message"]
+
+
+def test_reason_data_without_a_list_of_datapoints_has_no_datapoints(aws):
+    """Application Auto Scaling could not scale the target of such an alarm."""
+    from moto.cloudwatch.models import cloudwatch_backends
+
+    name = alarm(aws, aws.name())
+    aws.cloudwatch.set_alarm_state(
+        AlarmName=name,
+        StateValue="ALARM",
+        StateReason="test",
+        StateReasonData='{"recentDatapoints": 5}',
+    )
+    backend = cloudwatch_backends[ACCOUNT]["us-east-1"]
+    book, stored = find_alarm_book(backend), backend.alarms[name]
+    assert book.read_evaluated_values(stored, time.time()) == []

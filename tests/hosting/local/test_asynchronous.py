@@ -1,5 +1,6 @@
 """Asynchronous endpoints: what waits is processed, stored, notified, counted, and never lost."""
 
+import errno
 import json
 import re
 import time
@@ -11,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from local_aws import FAKE_SERVER, Aws, client, put_key, until
 
+from drdeploy.errors import InvalidInput
 from drdeploy.hosting.local import LocalService, ServiceOptions
 from drdeploy.hosting.local.asynchronous_inference.request_queue import (
     Backlog,
@@ -190,6 +192,15 @@ def test_a_client_chooses_the_name_of_the_result_and_sends_its_input_inline(aws)
     assert json.loads(read(aws, answer["OutputLocation"])[0])["length"] == len(PHOTOGRAPH)
 
 
+def test_an_input_is_the_object_with_exactly_the_key_of_its_location(aws, asynchronous):
+    """The rest of a key from a # or a ? was left out, and another photograph was graded."""
+    aws.s3.put_object(Bucket=BUCKET, Key="in/eye", Body=b"another photograph")
+    for key in ("in/eye#1.jpg", "in/eye?2.jpg", "in/eye%203.jpg", "in/[4].jpg"):
+        aws.s3.put_object(Bucket=BUCKET, Key=key, Body=PHOTOGRAPH)
+        answer = submit(aws, asynchronous, InputLocation=f"s3://{BUCKET}/{key}")
+        assert json.loads(read(aws, answer["OutputLocation"])[0])["length"] == len(PHOTOGRAPH)
+
+
 def test_results_are_encrypted_with_the_key_of_the_configuration(aws):
     put_key(KEY)
     name = endpoint(aws, config=settings(KmsKeyId=KEY, failures=False))
@@ -237,6 +248,8 @@ def test_each_kind_of_endpoint_takes_its_own_kind_of_invocation(aws, asynchronou
     [
         (settings(S3OutputPath="https://b.s3.amazonaws.com/k"), "Write the folder as s3://"),
         (settings(S3OutputPath="s3://b/\ud800"), "S3OutputPath must be UTF-8 text"),
+        (settings(S3OutputPath="s3://b/фото"), "S3OutputPath='s3://b/фото', because InvokeEnd"),
+        (settings(S3OutputPath="s3://b/a\rb"), "Use printable ASCII characters only"),
         ({"OutputConfig": {}}, "without OutputConfig.S3OutputPath"),
         (
             settings(NotificationConfig={"IncludeInferenceResponseIn": BOTH[:1]}),
@@ -403,6 +416,34 @@ def test_a_stopped_service_loses_no_request_and_expires_those_that_waited_too_lo
         # A result is in S3 a moment before its request is taken from the disk and counted.
         until(lambda: count(aws, "e", "InvocationsProcessed") == 2)
     assert not (tmp_path / "queue").exists()
+
+
+def test_a_folder_of_queues_serves_one_service_at_a_time(run_service, tmp_path):
+    """Two services would both process each request, and delete one another's."""
+    with run_service(), pytest.raises(InvalidInput, match="Another local service uses the folder"):
+        run_service()
+    folder = tmp_path / "queue"
+    folder.write_text("a file")
+    with pytest.raises(InvalidInput, match="requests cannot be used: File exists"):
+        run_service()
+    folder.unlink()
+    with run_service():  # the refused services have left nothing behind
+        assert folder.is_dir()
+
+
+def test_a_request_for_which_no_queue_can_be_made_is_refused_with_the_reason(aws, service):
+    name = endpoint(aws)
+    queues = service._queues
+    until((queues.folder / "us-east-1" / name).is_dir)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def fail(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(queues, "find_queue", fail)
+        with pytest.raises(ClientError, match="cannot be stored: No space left") as caught:
+            submit(aws, name, PHOTOGRAPH)
+    assert caught.value.response["Error"]["Code"] == "ServiceUnavailable"
 
 
 def test_a_queue_that_nobody_closed_has_every_request_and_its_input(tmp_path, caplog):

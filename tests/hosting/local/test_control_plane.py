@@ -1,5 +1,8 @@
 """Models, endpoint configurations, endpoints, tags: stored, described, listed, refused."""
 
+import json
+import urllib.request
+
 import pytest
 from local_aws import ROLE, client, refused
 
@@ -251,6 +254,43 @@ def test_the_regions_serverless_concurrency_is_limited(aws):
     assert northern.list_endpoints()["Endpoints"][0]["EndpointName"] == "e4"
 
 
+def test_a_change_of_an_endpoint_counts_against_the_regions_serverless_concurrency(aws):
+    """Only a new endpoint did, with the limits of its configuration."""
+    west = client("sagemaker", aws.url, "ca-central-1")
+    west.create_model(
+        ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": "drdeploy:lean"}
+    )
+    for concurrency in (100, 200):
+        serverless = {"MemorySizeInMB": 1024, "MaxConcurrency": concurrency}
+        variant = {"VariantName": "v", "ModelName": "m", "ServerlessConfig": serverless}
+        west.create_endpoint_config(
+            EndpointConfigName=f"c{concurrency}", ProductionVariants=[variant]
+        )
+    for number in range(5):
+        west.create_endpoint(EndpointName=f"e{number}", EndpointConfigName="c200")
+    for number in range(5):
+        west.get_waiter("endpoint_in_service").wait(
+            EndpointName=f"e{number}", WaiterConfig={"Delay": 0.1, "MaxAttempts": 3000}
+        )
+
+    def change(number, **limits):
+        return {
+            "EndpointName": f"e{number}",
+            "DesiredWeightsAndCapacities": [{"VariantName": "v", "ServerlessUpdateConfig": limits}],
+        }
+
+    west.update_endpoint_weights_and_capacities(**change(0, MaxConcurrency=100))
+    west.create_endpoint(EndpointName="e5", EndpointConfigName="c100")
+    for call, asked in (
+        (west.update_endpoint, {"EndpointName": "e0", "EndpointConfigName": "c200"}),
+        (west.update_endpoint_weights_and_capacities, change(0, MaxConcurrency=101)),
+    ):
+        code, message = refused(call, **asked)
+        assert code == "ResourceLimitExceeded"
+        assert "with current utilization of 900 and a request delta of" in message
+    west.update_endpoint_weights_and_capacities(**change(0, MaxConcurrency=99))
+
+
 def test_regions_do_not_see_each_other(aws, model):
     west = client("sagemaker", aws.url, "us-west-2")
     assert west.list_models()["Models"] == []
@@ -267,6 +307,25 @@ def test_lists_are_paged_newest_first(aws):
     assert found == [[names[2], names[1]], [names[0]]]
 
 
+@pytest.mark.parametrize("order", ["Ascending", "Descending"])
+@pytest.mark.parametrize("sorted_by", ["Name", "CreationTime"])
+def test_a_client_that_deletes_what_it_lists_misses_nothing(aws, sorted_by, order):
+    """The tokens were positions: what moved up into a page that was already read was skipped."""
+    part = f"{aws.name()}-deleted"
+    names = {f"{letter}-{part}" for letter in "badce"}
+    for name in names:
+        aws.model(name)
+    pages = aws.sagemaker.get_paginator("list_models").paginate(
+        NameContains=part, SortBy=sorted_by, SortOrder=order, PaginationConfig={"PageSize": 2}
+    )
+    found = []
+    for page in pages:
+        for model in page["Models"]:
+            found.append(model["ModelName"])
+            aws.sagemaker.delete_model(ModelName=model["ModelName"])
+    assert set(found) == names
+
+
 def test_lists_can_be_sorted_by_name(aws):
     for prefix in "bca":
         aws.model(f"{prefix}-{aws.name()}-sorted")
@@ -275,7 +334,29 @@ def test_lists_can_be_sorted_by_name(aws):
 
 
 def test_a_made_up_token_is_refused(aws):
-    assert refused(aws.sagemaker.list_models, NextToken="made-up")[0] == "ValidationException"
+    for name in ("x", "y"):
+        aws.model(f"{name}-{aws.name()}-tokens")
+    asked = {"NameContains": "-tokens", "MaxResults": 1}
+    of_another_order = aws.sagemaker.list_models(**asked, SortBy="Name")["NextToken"]
+    for token in ("made-up", "MTA=", of_another_order):
+        code, _ = refused(aws.sagemaker.list_models, **asked, NextToken=token)
+        assert code == "ValidationException"
+
+
+def test_a_null_within_a_request_counts_as_absent(aws, model):
+    """Only a null at the top did; any other was an internal failure."""
+    variant = {"VariantName": "v", "ModelName": model, "ServerlessConfig": None}
+    variant |= {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    body = {"EndpointConfigName": model, "ProductionVariants": [variant]}
+    request = urllib.request.Request(
+        aws.url,
+        data=json.dumps(body).encode(),
+        headers={"X-Amz-Target": "SageMaker.CreateEndpointConfig"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 200
+    described = aws.sagemaker.describe_endpoint_config(EndpointConfigName=model)
+    assert "ServerlessConfig" not in described["ProductionVariants"][0]
 
 
 def test_tags_are_stored_changed_and_removed(aws, model):

@@ -4,6 +4,9 @@ import pytest
 from botocore.exceptions import ClientError
 from local_aws import until
 
+from drdeploy.hosting.local.api_errors import ApiError
+from drdeploy.hosting.local.endpoints.guardrails import Guardrails
+
 REAL_TIME = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 
 
@@ -249,6 +252,23 @@ def test_guardrails_that_contradict_themselves_or_the_endpoint_are_refused(
 @pytest.fixture(scope="module")
 def real_time(aws):
     return aws.endpoint(**REAL_TIME)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        rolling(),
+        routed("CANARY", CanarySize=instances(1)),
+        routed("LINEAR", LinearStepSize=percent(10)),
+    ],
+    ids=["rolling", "canary", "linear"],
+)
+def test_steps_for_a_variant_that_was_scaled_to_no_instance_are_refused(config):
+    """An asynchronous endpoint may have none, and an update may retain their number."""
+    variant = {"VariantName": "v", **REAL_TIME, "InitialInstanceCount": 0}
+    with pytest.raises(ApiError, match="needs instances, and variant v has none"):
+        Guardrails.from_deployment_config(config, [variant])
+    assert Guardrails.from_deployment_config(guardrails(), [variant]).steps == (1.0,)
 
 
 def test_guardrails_of_a_serverless_endpoint_are_refused(aws, real_time):

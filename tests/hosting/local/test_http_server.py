@@ -1,14 +1,20 @@
 """Raw requests to the local service: an ambiguous one is refused in a sentence."""
 
 import logging
+import tempfile
 import time
+from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 from raw_http import CHUNKED, chunked, connect, exchange, length, receive
 
 from drdeploy import log_limit
+from drdeploy.hosting.local import http_server
 from drdeploy.hosting.local.api import failure_log
 from drdeploy.hosting.local.api.failure_log import FailureLog
+from drdeploy.hosting.local.http_server import AdmittedHead, HttpServer, ServiceResponse
+from drdeploy.hosting.sagemaker import api_limits
 
 BODY = b"photograph"
 
@@ -138,3 +144,50 @@ def test_a_flood_of_failures_leaves_its_number_in_the_log(caplog):
         fail(1)
     assert "990 more requests failed" in caplog.text
     assert len(caplog.records) == failure_log.TRACEBACKS + 2
+
+
+@pytest.mark.parametrize(
+    ("first_bytes", "headers", "status"),
+    [(api_limits.REALTIME_PAYLOAD_BYTES + 1, {}, 413), (1, {"Origin": "http://example.org"}, 403)],
+    ids=["too long", "from a web page"],
+)
+def test_a_client_that_still_sends_its_chunked_body_gets_the_answer(
+    aws, line, first_bytes, headers, status
+):
+    """The connection was closed at once, so the client failed to send, and saw no answer."""
+
+    def send_slowly():
+        yield bytes(first_bytes)
+        for _ in range(5):
+            time.sleep(0.1)
+            yield bytes(100_000)
+
+    connection = HTTPConnection(aws.url.removeprefix("http://"))
+    path = line.split()[1].decode()
+    chunked_headers = headers | {"Transfer-Encoding": "chunked"}
+    connection.request("POST", path, send_slowly(), chunked_headers, encode_chunked=True)
+    assert connection.getresponse().status == status
+    connection.close()
+
+
+@pytest.mark.parametrize("framing", ["sized", "chunked"])
+def test_a_body_for_which_the_disk_has_no_room_is_refused_in_a_sentence(
+    monkeypatch, caplog, framing
+):
+    """The connection was closed without an answer, and the client sent its gigabytes again."""
+    monkeypatch.setattr(http_server, "IN_MEMORY_BYTES", 10)
+    full = Path("/dev/full")
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full.open("w+b"))
+    admitted = AdmittedHead(10**9, lambda _: ServiceResponse(200), lambda _: ServiceResponse(413))
+    server = HttpServer(0, lambda _: admitted)
+    server.start()
+    body = bytes(100_000)
+    fields, sent = ((length(body),), body) if framing == "sized" else ((CHUNKED,), chunked(body))
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        answer = exchange(url, made(b"PUT /bucket/key HTTP/1.1", *fields, body=sent))
+    finally:
+        server.stop()
+    assert answer.statuses == [507]
+    assert answer.body.endswith(b"on its disk: No space left on device.")
+    assert "body cannot be stored: No space left on device" in caplog.text

@@ -147,6 +147,7 @@ def test_what_a_boundary_does_not_allow_is_denied():
 
 SAGEMAKER = ("Service", "sagemaker.amazonaws.com")
 TRUST = {"Effect": "Allow", "Principal": {"Service": SAGEMAKER[1]}, "Action": "sts:AssumeRole"}
+NOT_TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole"}
 
 
 @pytest.mark.parametrize(
@@ -157,6 +158,9 @@ TRUST = {"Effect": "Allow", "Principal": {"Service": SAGEMAKER[1]}, "Action": "s
         (TRUST | {"Principal": {"Service": ["ec2.amazonaws.com", SAGEMAKER[1]]}}, True),
         (TRUST | {"Principal": {"Service": "ec2.amazonaws.com"}}, False),
         (TRUST | {"Principal": {"AWS": SAGEMAKER[1]}}, False),
+        (NOT_TRUST, False),
+        (NOT_TRUST | {"NotPrincipal": {"Service": "ec2.amazonaws.com"}}, True),
+        (NOT_TRUST | {"NotPrincipal": {"Service": SAGEMAKER[1]}}, False),
         (TRUST | {"Action": "sts:TagSession"}, False),
         (TRUST | {"Condition": {"StringEquals": {"aws:SourceAccount": "1"}}}, True),
         (TRUST | {"Condition": {"StringEquals": {"aws:SourceAccount": "2"}}}, False),

@@ -34,6 +34,7 @@ def test_the_answer_passes_unchanged(aws, real_time):
     assert answer["Body"].read() == b"x" * 1000
     assert answer["ContentType"] == "application/json"
     assert answer["InvokedProductionVariant"] == "AllTraffic"
+    assert answer["ResponseMetadata"]["RequestId"]  # as of every request to AWS
 
 
 def test_custom_attributes_come_back(aws, real_time):

@@ -253,6 +253,11 @@ def test_a_pattern_matches_as_on_aws(pattern, is_match):
         assert make_log_matcher(pattern)(LINE) == is_match
 
 
+@pytest.mark.parametrize("word", ["nan", "inf", "Infinity", "1_000"])
+def test_a_word_that_only_python_reads_as_a_number_is_compared_as_text(word):
+    assert make_log_matcher(f"{{ $.state = {word} }}")(f'{{"state": "{word}"}}')
+
+
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -291,3 +296,10 @@ def test_events_are_read_from_the_end_if_asked(logs):
     )
     found = [[event["message"] for event in page["events"]] for page in pages]
     assert found == [["2", "1"], ["0"]]
+    # A token keeps its direction if the next request does not name one.
+    first = logs.filter_log_events(logGroupName="from-the-end", startFromHead=False, limit=2)
+    token = first["nextToken"]
+    assert messages(logs, "from-the-end", nextToken=token) == ["0"]
+    assert messages(logs, "from-the-end", nextToken=token, startFromHead=True) == ["0"]
+    code, _ = refused(logs.filter_log_events, logGroupName="from-the-end", nextToken="1")
+    assert code == "InvalidParameterException"

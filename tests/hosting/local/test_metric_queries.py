@@ -420,6 +420,8 @@ def test_an_operation_that_is_not_served_is_refused_by_name(aws, operation, name
         {"Values": [1, 2], "Counts": [1]},
         {"Value": float("nan")},
         {"Value": float("inf")},
+        {"Value": 2.0**361},
+        {"Values": [1, -(2.0**361)]},
     ],
 )
 def test_a_datum_without_one_value_is_refused_and_nothing_of_the_request_kept(aws, datum):

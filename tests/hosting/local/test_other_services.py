@@ -4,7 +4,7 @@ import io
 import urllib.request
 
 import pytest
-from local_aws import client
+from local_aws import client, refused
 
 
 def test_sts_reports_the_account(aws):
@@ -91,6 +91,24 @@ def test_keys_with_spaces_and_accents_keep_their_names(aws):
     assert [item["Key"] for item in listed] == ["a b/é+%.gz"]
     found = aws.s3.head_object(Bucket="names", Key="a b/é+%.gz")
     assert (found["ContentLength"], found["Metadata"]) == (1, {"grade": "2"})
+
+
+@pytest.mark.parametrize(("name", "is_possible"), [("é.jpg", True), ("фото.jpg", False)])
+def test_a_header_that_http_cannot_carry_is_refused_as_on_s3(aws, name, is_possible):
+    """The connection was closed without an answer."""
+    aws.s3.create_bucket(Bucket="named")
+    aws.s3.put_object(Bucket="named", Key="1", Body=b"1")
+    asked = {
+        "Bucket": "named",
+        "Key": "1",
+        "ResponseContentDisposition": f'attachment; filename="{name}"',
+    }
+    if is_possible:
+        assert name in aws.s3.get_object(**asked)["ContentDisposition"]
+    else:
+        code, message = refused(aws.s3.get_object, **asked)
+        assert code == "InvalidArgument"
+        assert message == "Header value cannot be represented using ISO-8859-1."
 
 
 def test_an_absent_object_is_an_error_and_not_a_hang(aws):

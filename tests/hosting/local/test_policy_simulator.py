@@ -94,6 +94,19 @@ def test_a_custom_policy_is_simulated(iam, policies, more, decision):
     assert found == [decision]
 
 
+def test_a_simulation_takes_one_permissions_boundary(iam):
+    """Of several, only the last one counted."""
+    bounds = [policy("Deny"), policy()]
+    with pytest.raises(ClientError, match="takes only one permissions boundary") as caught:
+        decide(
+            iam.simulate_custom_policy,
+            "s3:GetObject",
+            PolicyInputList=[policy()],
+            PermissionsBoundaryPolicyInputList=bounds,
+        )
+    assert caught.value.response["Error"]["Code"] == "InvalidInput"
+
+
 def test_a_condition_is_simulated_with_the_context_and_a_missing_key_is_named(iam):
     tagged = policy(Condition={"StringEquals": {"aws:PrincipalTag/team": "eyes"}})
     asked = {"PolicyInputList": [tagged], "ActionNames": ["s3:GetObject"]}
@@ -165,6 +178,17 @@ def test_results_come_in_pages(iam):
         ({"CallerArn": "arn:aws:iam::123456789012:user/a"}, "InvalidInput", "serve CallerArn"),
         ({"ResourcePolicy": policy()}, "InvalidInput", "serve ResourcePolicy"),
         ({"PolicyInputList": ["{}"]}, "InvalidInput", "PolicyInputList.1 is not a policy"),
+        *(
+            ({"PolicyInputList": [policy(**wrong)]}, "InvalidInput", "List.1 is not a policy")
+            for wrong in (
+                {"effect": ["Allow"]},
+                {"action": 1},
+                {"action": ["s3:*", 1]},
+                {"resource": None},
+                {"Condition": []},
+                {"Condition": {"StringEquals": "aws:PrincipalTag/team"}},
+            )
+        ),
         ({"ActionNames": ["s3GetObject"]}, "InvalidInput", "Invalid action s3GetObject"),
         ({"Marker": "next"}, "InvalidInput", "Marker"),
     ],

@@ -101,6 +101,21 @@ def test_a_value_of_the_wrong_type_is_a_serialization_error(value):
     assert error.code == "SerializationException"
 
 
+def test_a_time_that_is_not_a_number_is_a_serialization_error():
+    """A scheduled action with such a StartTime was stored, and broke the scaling of its target."""
+    model = load_service_model("application-autoscaling").operation_model("PutScheduledAction")
+    asked = {
+        "ServiceNamespace": "sagemaker",
+        "ScheduledActionName": "a",
+        "ResourceId": "r",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+        "StartTime": "2026-12-01T10:00:00Z",
+    }
+    with pytest.raises(ApiError, match="str at 'startTime' can not be converted to timestamp"):
+        refuse_invalid_request(model, asked)
+    refuse_invalid_request(model, asked | {"StartTime": 1796119200})
+
+
 def test_a_valid_request_passes():
     serverless = {"MemorySizeInMB": 6144, "MaxConcurrency": 200, "ProvisionedConcurrency": 1}
     operation = load_service_model("sagemaker").operation_model("CreateEndpointConfig")

@@ -26,6 +26,7 @@ def test_parts_arrive_before_the_answer_is_complete(aws, streamed, tmp_path):
     assert answer["ContentType"] == "text/plain"
     assert answer["InvokedProductionVariant"] == "AllTraffic"
     assert answer["CustomAttributes"] == "a=1"
+    assert answer["ResponseMetadata"]["RequestId"]
     events = iter(answer["Body"])
     assert next(events) == {"PayloadPart": {"Bytes": b"one"}}
     gate.touch()  # the rest of the answer is made only now

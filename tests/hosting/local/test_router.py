@@ -40,6 +40,7 @@ def test_a_request_from_a_web_page_is_refused(aws):
     assert status_of(url, Host="example.org") == 403
     assert status_of(url, Host="127.0.0.1") == 200
     assert status_of(url, Host="localhost:8765") == 200
+    assert status_of(url, Host="LocalHost:8765") == 200
 
 
 @pytest.mark.parametrize(

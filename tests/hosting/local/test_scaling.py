@@ -57,6 +57,53 @@ def test_a_target_that_cannot_be_scaled_is_refused(scaling, real_time, asked, me
     assert message in found
 
 
+def test_one_new_bound_must_fit_the_other_that_stays(scaling, real_time):
+    scaling.register_scalable_target(**target(real_time, MinCapacity=2, MaxCapacity=3))
+    for changed in ({"MinCapacity": 4}, {"MaxCapacity": 1}):
+        code, found = refused(scaling.register_scalable_target, **target(real_time, **changed))
+        assert (code, "must not be larger than" in found) == ("ValidationException", True)
+    scaling.register_scalable_target(**target(real_time, MinCapacity=3))
+    (found,) = scaling.describe_scalable_targets(
+        ServiceNamespace="sagemaker", ResourceIds=[target(real_time)["ResourceId"]]
+    )["ScalableTargets"]
+    assert (found["MinCapacity"], found["MaxCapacity"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "message"),
+    [
+        ("deregister_scalable_target", {}, "No scalable target found for service namespace: sage"),
+        ("delete_scaling_policy", {"PolicyName": "p"}, "policy name: p"),
+        ("delete_scheduled_action", {"ScheduledActionName": "a"}, "action name: a"),
+    ],
+)
+def test_what_does_not_exist_cannot_be_deleted(scaling, operation, arguments, message):
+    """Terraform counts only this code as gone already; a scheduled action was no error at all."""
+    code, found = refused(getattr(scaling, operation), **target("nowhere"), **arguments)
+    assert code == "ObjectNotFoundException"
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"Timezone": "Mars/Olympus"}, "Timezone Mars/Olympus is not a time zone"),
+        ({"ScalableTargetAction": {}}, "At least one of minimum capacity and maximum capacity"),
+    ],
+)
+def test_an_update_of_a_schedule_that_cannot_have_its_effect_is_refused(
+    scaling, real_time, changed, message
+):
+    scaling.register_scalable_target(**target(real_time, MinCapacity=1, MaxCapacity=3))
+    action = target(real_time, ScheduledActionName="changed")
+    bounds = {"ScalableTargetAction": {"MinCapacity": 1}}
+    scaling.put_scheduled_action(**action, **bounds, Schedule="rate(1 hour)")
+    code, found = refused(scaling.put_scheduled_action, **action, **changed)
+    assert (code, message in found) == ("ValidationException", True)
+    scaling.put_scheduled_action(**action, Timezone="Europe/Berlin")
+    scaling.delete_scheduled_action(**action)
+
+
 def test_a_serverless_variant_is_scaled_by_provisioned_concurrency(aws, scaling):
     name = aws.endpoint()
     bounds = {"MinCapacity": 1, "MaxCapacity": 1}
@@ -116,9 +163,11 @@ def test_a_policy_that_contradicts_itself_is_refused(scaling, real_time, policy,
     assert message in found
 
 
-def test_a_target_is_described_with_its_bounds_and_keeps_its_tags(scaling, real_time):
-    asked = target(real_time, MinCapacity=1, MaxCapacity=4, Tags={"team": "eyes"})
+def test_a_target_is_described_with_its_bounds_and_keeps_its_tags(aws, scaling):
+    asked = target(aws.endpoint(**REAL_TIME), MinCapacity=1, MaxCapacity=4, Tags={"team": "eyes"})
     arn = scaling.register_scalable_target(**asked)["ScalableTargetARN"]
+    code, message = refused(scaling.register_scalable_target, **asked)
+    assert (code, message[-24:]) == ("ValidationException", "use the TagResource API.")
     (found,) = scaling.describe_scalable_targets(
         ServiceNamespace="sagemaker", ResourceIds=[asked["ResourceId"]]
     )["ScalableTargets"]

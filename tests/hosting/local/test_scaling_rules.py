@@ -68,6 +68,7 @@ def test_a_recurring_action_runs_from_its_start_to_its_end():
         ("cron(0 8 45W * ? *)", None, "45W is not allowed in the field day of month"),
         ("at(2026-02-30T00:00:00)", None, "a date that does not exist"),
         ("rate(0 hours)", None, "at least 1"),
+        (f"rate({'9' * 400} days)", None, "Schedule must be at("),
         ("every day", None, "Schedule must be at("),
         ("rate(1 hour)", "Mars/Olympus", "Timezone Mars/Olympus is not a time zone"),
     ],

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from drdeploy.hosting.local.api.transform_jobs import TransformJobs
+from drdeploy.hosting.local.api_errors import make_validation_error
 from drdeploy.hosting.local.batch_transform import instance_work, object_list, records
 from drdeploy.hosting.local.batch_transform.data_processing import DataProcessing
 from drdeploy.hosting.local.batch_transform.job import JobSource, TransformJob
@@ -29,6 +31,7 @@ from drdeploy.hosting.local.batch_transform.records import (
 from drdeploy.hosting.local.batch_transform.settings import BadParameters, TransformSettings
 from drdeploy.hosting.local.endpoints.execution_role import RolePolicies
 from drdeploy.hosting.local.instances.instance import StartFailed
+from drdeploy.hosting.local.resource_store import AccountRegion
 from drdeploy.hosting.sagemaker import Clock
 
 COLUMNS = [0, 1, 2, 3, 4, 5]
@@ -361,3 +364,19 @@ def test_a_manifest_has_a_bound_of_its_values(monkeypatch):
 
     with pytest.raises(NoInput, match="more than 3 values"):
         list_input_objects({"S3DataType": "ManifestFile", "S3Uri": "s3://b/m"}, Storage(), "role")
+
+
+def test_a_job_that_ends_while_the_service_stops_does_not_keep_it_from_stopping():
+    """Its refusal ended the stop of the service, whose instances and files then stayed."""
+    stopped = []
+
+    def refuse(**_):
+        raise make_validation_error("the transform job is in status Completed")
+
+    jobs = TransformJobs(AccountRegion("us-east-1"), None, None, None)
+    for name, stop in (("a", refuse), ("b", lambda **_: stopped.append("b"))):
+        jobs.store.add_resource(
+            SimpleNamespace(name=name, arn=name, status="InProgress", stop=stop)
+        )
+    jobs.stop_all_jobs()
+    assert stopped == ["b"]

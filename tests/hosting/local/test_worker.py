@@ -1,12 +1,21 @@
 """What is said of an instance that does not start, and of one that ends with the service."""
 
+import contextlib
+import errno
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
-from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
+from drdeploy.hosting.local.endpoints import worker
+from drdeploy.hosting.local.endpoints.fleet import InstanceFleet, InstanceSize
+from drdeploy.hosting.local.endpoints.instance_logs import InstanceOrigin
 from drdeploy.hosting.local.endpoints.worker import find_line_that_explains_failure
+from drdeploy.hosting.local.instances.instance import PinnedImage
+from drdeploy.hosting.local.options import ServiceOptions
+from drdeploy.hosting.sagemaker import Clock
 
 
 @pytest.mark.parametrize(
@@ -55,3 +64,65 @@ def test_an_instance_that_a_job_gives_back_after_the_service_has_ended_is_stoppe
     client = SimpleNamespace(close_idle_connections=lambda: None)
     worker = SimpleNamespace(client=client, instance=None)
     assert InstanceFleet.retire_instance(fleet, worker).done()
+
+
+class UnreachableInstance:
+    """An instance that runs, in a process that may open no more files."""
+
+    name = "i-1"
+
+    def __init__(self):
+        self.stops = []
+
+    def connect(self, timeout_s):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def is_alive(self):
+        return not self.stops
+
+    def ran_out_of_memory(self):
+        return False
+
+    def read_log_tail(self):
+        return ""
+
+    def read_new_lines(self):
+        return []
+
+    def stop(self, grace_s):
+        self.stops.append(grace_s)
+
+
+def test_an_instance_that_cannot_be_reached_is_stopped_whatever_the_error():
+    """Only a failed start was; after any other error, one more instance ran at each attempt."""
+    instance = UnreachableInstance()
+    backend = SimpleNamespace(start_instance=lambda spec: instance)
+    fleet = InstanceFleet("name", backend, None, ServiceOptions())
+    size = InstanceSize(1024, 1.0, 60.0, is_serverless=True)
+    origin = InstanceOrigin("us-east-1", "e", "v")
+    with pytest.raises(OSError, match="Too many open files"):
+        fleet.launch_instance(PinnedImage("drdeploy:lean"), None, {}, size, origin=origin)
+    assert instance.stops == [0.0]
+    assert fleet.count_live_instances() == 0
+
+
+class NoisyInstance(UnreachableInstance):
+    """An instance whose server answers a ping with bytes that have no end."""
+
+    def connect(self, timeout_s):
+        ours, theirs = socket.socketpair()
+
+        def send_forever():
+            with theirs, contextlib.suppress(OSError):
+                while True:
+                    theirs.sendall(b"x" * 4096)
+
+        threading.Thread(target=send_forever, daemon=True).start()
+        return ours
+
+
+def test_a_server_that_answers_a_ping_without_end_is_not_ready_and_fills_no_memory():
+    clock = Clock()
+    begin = clock.monotonic()
+    assert worker._ping_and_read_status_bytes(NoisyInstance(), begin + 60, clock) == b""
+    assert clock.monotonic() - begin < 30

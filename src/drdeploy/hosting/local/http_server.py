@@ -23,7 +23,7 @@ from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import CHUNK_BYTES
+from drdeploy.files import CHUNK_BYTES, DISK_ERRORS
 from drdeploy.hosting.container_engine.ports import LOOPBACK
 from drdeploy.hosting.local.http_framing import (
     HeaderLines,
@@ -250,26 +250,39 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
         self.connection.settimeout(FIRST_REQUEST_S)
         stated_length = read_body_length(self.headers, self.request_version)
         is_chunked, stated = stated_length is None, stated_length or 0
+        # The length of a chunked body is not known.
+        unread = DISCARDED_BYTES if is_chunked else stated
+        if self._does_client_await_100_continue():
+            unread = 0  # the client has not begun to send the body
         request = ServiceRequest(self.command, self.path, self.headers, BytesIO(), stated)
         admission = type(self).admit(request)
         if isinstance(admission, ServiceResponse):
-            self._refuse_request(admission, stated)
+            self._refuse_request(admission, unread)
             return
         if stated > admission.body_bytes_max:
-            self._refuse_request(admission.refuse_length(request), stated)
+            self._refuse_request(admission.refuse_length(request), unread)
             return
         if self._does_client_await_100_continue():
             self.send_response_only(HTTPStatus.CONTINUE)
             self.end_headers()
         limit = admission.body_bytes_max
-        with (
-            self._read_chunked_body(limit) if is_chunked else self._read_sized_body(stated) as body
-        ):
+        try:
+            body = self._read_chunked_body(limit) if is_chunked else self._read_sized_body(stated)
             length_bytes = body.seek(0, io.SEEK_END)
             body.seek(0)
+        except OSError as err:
+            if err.errno not in DISK_ERRORS:
+                raise
+            log.warning("a request's body cannot be stored: %s", err.strerror)
+            self._refuse_malformed_request(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                f"The service cannot store the request's body on its disk: {err.strerror}.",
+            )
+            return
+        with body:
             request = replace(request, body=body, length_bytes=length_bytes)
             if length_bytes > limit:
-                self._refuse_request(admission.refuse_length(request), 0)
+                self._refuse_request(admission.refuse_length(request), DISCARDED_BYTES)
                 return
             self._write_response(admission.answer(request))
         self.connection.settimeout(IDLE_S)
@@ -287,16 +300,9 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
         self._refuse_malformed_request(HTTPStatus(code), text)
 
     def _refuse_malformed_request(self, status: HTTPStatus, text: str) -> None:
-        """Refuse a request whose end cannot be found, and close the connection afterwards.
-
-        For a time, the server reads and discards what the client still sends. If it closed the
-        connection at once, the connection could be reset before the client has read the answer.
-        """
-        self.close_connection = True
-        headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
-        self._write_response(ServiceResponse(status, headers, text.encode()))
-        self.connection.shutdown(socket.SHUT_WR)
-        self._discard_bytes(DISCARDED_BYTES)
+        """Refuse a request whose body is not read to its end, in one sentence of text."""
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        self._refuse_request(ServiceResponse(status, headers, text.encode()), DISCARDED_BYTES)
 
     def _discard_bytes(self, count: int) -> None:
         """Read at most ``count`` bytes that a client still sends, and discard them."""
@@ -311,13 +317,21 @@ class _ServiceRequestHandler(BaseHTTPRequestHandler):
     def _does_client_await_100_continue(self) -> bool:
         return self.headers.get("Expect", "").lower() == "100-continue"
 
-    def _refuse_request(self, response: ServiceResponse, length_bytes: int) -> None:
-        """Answer a request whose body is not read, and close the connection after the answer."""
+    def _refuse_request(self, response: ServiceResponse, unread_bytes: int) -> None:
+        """Answer a request whose body is not read to its end, and close the connection afterwards.
+
+        For a time, the server reads and discards what the client still sends. If it closed the
+        connection at once, the connection could be reset before the client has read the answer.
+
+        Args:
+            response: The answer.
+            unread_bytes: The number of bytes that the client may still send.
+        """
         self.close_connection = True
         headers = [*response.header_items(), ("Connection", "close")]
         self._write_response(replace(response, headers=headers))
-        if not self._does_client_await_100_continue():
-            self._discard_bytes(min(length_bytes, DISCARDED_BYTES))
+        self.connection.shutdown(socket.SHUT_WR)
+        self._discard_bytes(min(unread_bytes, DISCARDED_BYTES))
 
     def _read_sized_body(self, length_bytes: int) -> IO[bytes]:
         if length_bytes <= IN_MEMORY_BYTES:

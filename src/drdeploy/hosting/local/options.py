@@ -34,9 +34,9 @@ class ServiceOptions:
             read-only, except for ``/tmp``.
         queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests may
             wait there when the service stops. A later service with the same folder processes them
-            as soon as it has their endpoints. With None, the folder is below
-            ``DRDEPLOY_LOCAL_HOME``, and its name contains the service's port. If the service
-            chooses its own port, the requests are deleted when the service ends.
+            as soon as it has their endpoints. One service at a time can use a folder. With None,
+            the folder is below ``DRDEPLOY_LOCAL_HOME``, and its name contains the service's port.
+            If the service chooses its own port, the requests are deleted when the service ends.
     """
 
     idle_s: float = 300.0

@@ -405,6 +405,11 @@ def _check_asynchronous_config(request: Json) -> None:
     for member in ("S3OutputPath", "S3FailurePath"):
         uri = output.get(member)
         _refuse_text_without_encoding(f"AsyncInferenceConfig.OutputConfig.{member}", uri or "")
+        if uri and not (uri.isascii() and uri.isprintable()):
+            raise make_not_served_error(
+                f"AsyncInferenceConfig.OutputConfig.{member}={uri!r}, because InvokeEndpointAsync "
+                "returns it in a header. Use printable ASCII characters only"
+            )
         if uri and not uri.startswith(S3_SCHEME):
             raise make_not_served_error(
                 f"AsyncInferenceConfig.OutputConfig.{member}={uri!r}. Write the folder as "

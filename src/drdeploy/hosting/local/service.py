@@ -28,7 +28,10 @@ from drdeploy.hosting.local.api.router import ApiRouter
 from drdeploy.hosting.local.api.scaling_operations import Autoscaler
 from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
 from drdeploy.hosting.local.api.utilization import UtilizationSampler
-from drdeploy.hosting.local.asynchronous_inference.queues import AsynchronousQueues
+from drdeploy.hosting.local.asynchronous_inference.queues import (
+    AsynchronousQueues,
+    claim_queue_folder,
+)
 from drdeploy.hosting.local.endpoints.artifact_cache import ArtifactCache
 from drdeploy.hosting.local.endpoints.data_capture import CaptureLog
 from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
@@ -76,8 +79,9 @@ class LocalService:
             service.
 
     Raises:
-        InvalidInput: The port is in use, other users can write to the service's folder, or the
-            instances cannot be restricted or hidden as ``options`` or ``shared`` asks.
+        InvalidInput: The port is in use, other users can write to the service's folder, the queue
+            folder cannot be used, or the instances cannot be restricted or hidden as ``options`` or
+            ``shared`` asks.
         EngineUnavailable: Containers were chosen, and no container engine answers.
         EngineMisconfigured: The container engine that the user has configured cannot be used.
         MissingExtra: The extra ``study`` is not installed.
@@ -149,6 +153,8 @@ class LocalService:
             has_object=self._aws.has_object,
             has_topic=self._aws.has_topic,
         )
+        self._claim_on_queue_folder = claim_queue_folder(options.queue_folder)
+        undo.callback(self._claim_on_queue_folder.close)
         self._queues = AsynchronousQueues(
             self._choose_queue_folder(port, options),
             self._record.name,
@@ -222,6 +228,7 @@ class LocalService:
         self._queues.stop()
         self._fleet.stop()
         self._report_queued_requests()
+        self._claim_on_queue_folder.close()
         self._captures.write_queued_captures()
         if self._engine is not None:
             self._engine.close()

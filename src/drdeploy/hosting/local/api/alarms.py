@@ -269,7 +269,8 @@ class AlarmBook:
         if not values:
             reason = parse_json(alarm.state_reason_data or "{}")
             given = reason.get("recentDatapoints") if isinstance(reason, dict) else None
-            values = [float(one) for one in given or () if isinstance(one, int | float)]
+            listed = given if isinstance(given, list) else ()
+            values = [float(one) for one in listed if isinstance(one, int | float)]
         return values
 
     def add_scaling_to_history(

@@ -87,9 +87,9 @@ class AsynchronousInvocations:
         body = request.body.read()
         members = _read_members_in_headers(request)
         location = _find_and_check_input_location(members, body)
-        queue = self._queues.find_queue(account_region.region, endpoint)
-        queued = self._make_queued_request(queue.make_request_number(), members, settings)
         try:
+            queue = self._queues.find_queue(account_region.region, endpoint)
+            queued = self._make_queued_request(queue.make_request_number(), members, settings)
             queue.add_request(
                 queued, body if location is None else self._copy_input_from_s3(location)
             )

@@ -16,7 +16,11 @@ from drdeploy.hosting.local.api.listing import (
     cut_page_of_list,
     filter_and_page_resources,
 )
-from drdeploy.hosting.local.api.request_validation import load_service_model, refuse_invalid_request
+from drdeploy.hosting.local.api.request_validation import (
+    drop_null_members,
+    load_service_model,
+    refuse_invalid_request,
+)
 from drdeploy.hosting.local.api.served_operations import (
     refuse_members_without_effect,
     refuse_unserved_operation,
@@ -115,10 +119,7 @@ class ControlPlane:
             # Operations in SERVED_MEMBERS refuse members later, between their other checks: the
             # checks are made in SageMaker's order.
             refuse_members_without_effect("sagemaker", operation, request)
-        # In AWS's JSON protocol a null member counts as an absent one.
-        return self._operations[operation](
-            {name: value for name, value in request.items() if value is not None}
-        )
+        return self._operations[operation](drop_null_members(request))
 
     # -- every kind of resource ----------------------------------------------------------
 
@@ -211,8 +212,7 @@ class ControlPlane:
         refuse_unserved_members("CreateEndpoint", request)
         config = self._configs.find_or_raise(request["EndpointConfigName"])
         self._read_guardrails(request.get("DeploymentConfig"), config.request)
-        others = [endpoint.config.request for endpoint in self.endpoints.list_resources()]
-        request_constraints.check_quotas(config.request, others)
+        self._check_quotas(config.request)
         self._refuse_unusable_keys(config.request)
         name = request["EndpointName"]
         endpoint = LocalEndpoint(
@@ -228,6 +228,11 @@ class ControlPlane:
         endpoint.create()
         return {"EndpointArn": endpoint.arn}
 
+    def _check_quotas(self, config: Json, changed: LocalEndpoint | None = None) -> None:
+        """Refuse a configuration of a new or changed endpoint that would exceed a quota."""
+        others = [one for one in self.endpoints.list_resources() if one is not changed]
+        request_constraints.check_quotas(config, [one.present_config for one in others])
+
     def _make_deployment(self, config: ResourceRecord, endpoint: str) -> EndpointDeployment:
         models = self._find_models_of_config(config.request)
         return EndpointDeployment(config, models, self._fleet, endpoint)
@@ -238,6 +243,7 @@ class ControlPlane:
         endpoint = self.endpoints.find_or_raise(request["EndpointName"])
         config = self._configs.find_or_raise(request["EndpointConfigName"])
         request_constraints.check_endpoint_update(endpoint.config.request, config.request)
+        self._check_quotas(config.request, endpoint)
         if hosts_components(endpoint.config.request) or hosts_components(config.request):
             raise make_not_served_error(
                 "UpdateEndpoint for variants without a model (inference components). Create "
@@ -272,6 +278,11 @@ class ControlPlane:
         refuse_unserved_members("UpdateEndpointWeightsAndCapacities", request)
         request_constraints.check_names_are_unique(request["DesiredWeightsAndCapacities"])
         endpoint = self.endpoints.find_or_raise(request["EndpointName"])
+        changes = {
+            one["VariantName"]: one.get("ServerlessUpdateConfig") or {}
+            for one in request["DesiredWeightsAndCapacities"]
+        }
+        self._check_quotas(_change_serverless_variants(endpoint.present_config, changes), endpoint)
         endpoint.change_capacity(request["DesiredWeightsAndCapacities"])
         return {"EndpointArn": endpoint.arn}
 
@@ -334,6 +345,17 @@ def _retain_variant_properties(
         if member in config.request
     }
     return replace(config, request=config.request | changed)
+
+
+def _change_serverless_variants(config: Json, changes: dict[str, Json]) -> Json:
+    """Return an endpoint configuration with other limits for its serverless variants."""
+    variants = [
+        {**one, "ServerlessConfig": one["ServerlessConfig"] | changes.get(one["VariantName"], {})}
+        if "ServerlessConfig" in one
+        else one
+        for one in config["ProductionVariants"]
+    ]
+    return {**config, "ProductionVariants": variants}
 
 
 def _make_tags_by_key(tags: list[dict[str, str]]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -362,6 +363,7 @@ class Invocations:
         headers = {
             "Content-Type": answer.headers.get("content-type", "application/octet-stream"),
             "x-Amzn-Invoked-Production-Variant": variant.name,
+            "x-amzn-RequestId": str(uuid.uuid4()),
         }
         if call.capture is not None:
             self._captures.queue_invocation(
@@ -410,6 +412,7 @@ class Invocations:
                 "content-type", "application/octet-stream"
             ),
             "x-Amzn-Invoked-Production-Variant": variant.name,
+            "x-amzn-RequestId": str(uuid.uuid4()),
         }
         attributes = answer.headers.get(CUSTOM_ATTRIBUTES.lower())
         if attributes is not None:

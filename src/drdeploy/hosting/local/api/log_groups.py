@@ -8,6 +8,7 @@ group.
 from __future__ import annotations
 
 import json
+import re
 import time
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 EVENTS_MAX = 10_000
 """The largest number of events in one answer of ``FilterLogEvents``."""
+EVENT_TOKEN = re.compile(r"([bf])/([0-9]{1,100})")
+"""A ``nextToken`` of ``FilterLogEvents``: the direction (``f`` for forward, ``b`` for backward) and
+the id of an event.
+"""
 LINES_KEPT = 100_000
 """How many of an instance's newest lines are kept, so that a long run does not fill the memory. Up
 to a thousand more may be kept, because lines are dropped in blocks.
@@ -209,24 +214,26 @@ def _filter_log_events(response: Any) -> str:
         and (end is None or event.timestamp <= end)
         and matches(event.message)
     ]
-    found.sort(
-        key=lambda pair: (pair[0].timestamp, pair[0].event_id),
-        reverse=get("startFromHead") is False,
-    )
+    # The token names the last event of the previous page, not a position: events arrive and expire
+    # between two requests. It also names the direction, which a further request need not repeat
+    # (API reference, ``FilterLogEvents``).
     token = get("nextToken")
-    if token is not None:
-        if not token.isdecimal():
-            raise InvalidParameterException(msg="The specified nextToken is invalid.")
-        # The token names the last event of the previous page, not a position: events arrive and
-        # expire between two requests.
-        found = _list_events_after_id(found, int(token))
+    given = None if token is None else EVENT_TOKEN.fullmatch(token)
+    if token is not None and given is None:
+        raise InvalidParameterException(msg="The specified nextToken is invalid.")
+    direction = "b" if get("startFromHead") is False else "f"
+    if given:
+        direction = given[1]
+    found.sort(key=lambda pair: (pair[0].timestamp, pair[0].event_id), reverse=direction == "b")
+    if given:
+        found = _list_events_after_id(found, int(given[2]))
     page = found[:limit]
     answer: dict[str, Any] = {
         "events": [event.to_filter_dict() | {"logStreamName": name} for event, name in page],
         "searchedLogStreams": [],
     }
     if len(found) > limit:
-        answer["nextToken"] = str(page[-1][0].event_id)
+        answer["nextToken"] = f"{direction}/{page[-1][0].event_id}"
     return json.dumps(answer)
 
 

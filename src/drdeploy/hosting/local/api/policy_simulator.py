@@ -33,6 +33,8 @@ SIMULATIONS = (
     "SimulatePrincipalPolicy",
 )
 ACTION = re.compile(r"[\w-]+:\w+")
+PATTERN_ELEMENTS = ("Action", "NotAction", "Resource", "NotResource")
+"""The elements of a statement whose values are patterns."""
 PAGE_SIZE = 100
 """The number of results on a page if the request states no ``MaxItems`` (API reference)."""
 
@@ -115,6 +117,11 @@ def _refuse_invalid_simulation(operation: str, request: Json) -> None:
         refuse_unserved_members(operation, request)
     except ApiError as err:
         raise ApiError("InvalidInput", err.message) from err
+    if len(request.get("PermissionsBoundaryPolicyInputList", [])) > 1:
+        raise ApiError(
+            "InvalidInput",
+            "PermissionsBoundaryPolicyInputList takes only one permissions boundary.",
+        )
     for member in ("PolicyInputList", "PermissionsBoundaryPolicyInputList"):
         for number, document in enumerate(request.get(member, []), start=1):
             if not _is_iam_policy_document(document):
@@ -136,11 +143,22 @@ def _is_iam_policy_document(document: str) -> bool:
     listed = statements if isinstance(statements, list) else [statements]
     return all(
         isinstance(one, dict)
-        and one.get("Effect") in {"Allow", "Deny"}
+        and str(one.get("Effect")) in {"Allow", "Deny"}
         and ("Action" in one) != ("NotAction" in one)
         and ("Resource" in one) != ("NotResource" in one)
+        and all(_is_text_or_texts(one[name]) for name in PATTERN_ELEMENTS if name in one)
+        and _is_condition(one.get("Condition", {}))
         for one in listed
     )
+
+
+def _is_text_or_texts(value: Any) -> bool:
+    listed = value if isinstance(value, list) else [value]
+    return all(isinstance(one, str) for one in listed)
+
+
+def _is_condition(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(keys, dict) for keys in value.values())
 
 
 def _evaluate_actions_by_policies(

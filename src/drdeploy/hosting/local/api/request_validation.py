@@ -32,7 +32,7 @@ PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "double": (int, float),
     "boolean": (bool,),
-    "timestamp": (int, float, str),
+    "timestamp": (int, float),
     "blob": (str, bytes),
 }
 
@@ -56,6 +56,15 @@ def load_service_model(service: str) -> ServiceModel:
 
     description = botocore.loaders.Loader().load_service_model(service, "service-2")
     return botocore.model.ServiceModel(description, service)
+
+
+def drop_null_members(value: Any) -> Any:
+    """Return a request without its null members, which count as absent in AWS's JSON protocol."""
+    if isinstance(value, dict):
+        return {name: drop_null_members(one) for name, one in value.items() if one is not None}
+    if isinstance(value, list):
+        return [drop_null_members(one) for one in value]
+    return value
 
 
 def refuse_invalid_request(operation: OperationModel, request: dict[str, Any]) -> None:

@@ -325,8 +325,12 @@ class ApiRouter:
         return replace(request, body=io.BytesIO(body))
 
     def _check_s3_request(self, region: str, request: ServiceRequest) -> None:
-        """Refuse an upload to S3 if it is damaged, or if its encryption key cannot be used."""
+        """Refuse a request to S3 that is damaged, or that asks for something impossible.
+
+        Examples are an encryption key that cannot be used, and a header that cannot be sent.
+        """
         refuse_wrong_digest(request)
+        _refuse_headers_beyond_latin_1(request)
         key = request.headers.get(KMS_KEY_HEADER)
         problem, code = self._aws.find_problem_and_code_of_key(region, key) if key else ("", "")
         if problem:
@@ -340,7 +344,7 @@ class ApiRouter:
             action,
             value,
             self._get_or_make_services_of_region(region)[0],
-            partial(self._aws.has_scalable_target, region),
+            partial(self._aws.find_bounds_of_target, region),
         )
         if action == "RegisterScalableTarget":
             self._scaled_resources.add((region, value["ResourceId"]))
@@ -390,6 +394,18 @@ def _read_json_body(request: ServiceRequest) -> Any:
         raise api_errors.make_malformed_error("The body is not valid JSON.") from err
 
 
+def _refuse_headers_beyond_latin_1(request: ServiceRequest) -> None:
+    """Refuse a download whose answer should have a header that HTTP cannot carry, as S3 does."""
+    for name, values in parse_qs(request.target.partition("?")[2]).items():
+        if name.startswith("response-"):
+            try:
+                values[0].encode("latin-1")
+            except UnicodeEncodeError as err:
+                raise ApiError(
+                    "InvalidArgument", "Header value cannot be represented using ISO-8859-1."
+                ) from err
+
+
 def _find_body_limit(addressed: _Addressed, request: ServiceRequest) -> int:
     if addressed.is_registry:
         return MANIFEST_BYTES_MAX if is_manifest_path(request.path) else LAYER_BYTES_MAX
@@ -429,7 +445,7 @@ def _may_be_sent_by_web_page(request: ServiceRequest) -> bool:
     With DNS rebinding, a page makes its own host name resolve to 127.0.0.1. The browser then adds
     none of these headers, but ``Host`` names the page's host.
     """
-    host = PORT.sub("", request.headers.get("Host") or LOOPBACK)
+    host = PORT.sub("", request.headers.get("Host") or LOOPBACK).lower()
     is_this_machine = host in {LOOPBACK, "localhost"} or host.endswith(".localhost")
     return (
         not is_this_machine

@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.files import Json, parse_json
 from drdeploy.hosting.local.api.listing import cut_page_of_list
-from drdeploy.hosting.local.api.request_validation import load_service_model, refuse_invalid_request
+from drdeploy.hosting.local.api.request_validation import (
+    drop_null_members,
+    load_service_model,
+    refuse_invalid_request,
+)
 from drdeploy.hosting.local.api.served_operations import SERVED_OPERATIONS
 from drdeploy.hosting.local.api_errors import (
     ApiError,
@@ -76,7 +80,7 @@ def refuse_scaling_without_effect(
     operation: str,
     request: Json,
     control_plane: ControlPlane,
-    has_target: Callable[[str, str], bool],
+    find_bounds: Callable[[str, str], Json | None],
 ) -> None:
     """Refuse a request to Application Auto Scaling that can never have an effect.
 
@@ -86,8 +90,9 @@ def refuse_scaling_without_effect(
         operation: The name of the operation.
         request: The request.
         control_plane: The control plane of the region, which knows the endpoints.
-        has_target: A function that takes a resource id and a scalable dimension, and returns
-            whether a scalable target is registered for them.
+        find_bounds: A function that takes a resource id and a scalable dimension, and returns the
+            ``MinCapacity`` and the ``MaxCapacity`` of their scalable target; None if no target is
+            registered for them.
 
     Raises:
         ApiError: The endpoint, the variant or the target does not exist; or the members of the
@@ -99,19 +104,26 @@ def refuse_scaling_without_effect(
     refuse_invalid_request(model, request)
     if operation not in CHECKED:
         return
+    request = drop_null_members(request)
     if request["ServiceNamespace"] != "sagemaker":
         raise make_not_served_error(
             f"ServiceNamespace={request['ServiceNamespace']!r}, only the namespace sagemaker"
         )
     refuse_unserved_members(operation, request)
     resource, dimension = request["ResourceId"], request["ScalableDimension"]
-    is_registered = has_target(resource, dimension)
+    registered = find_bounds(resource, dimension)
     if operation == "RegisterScalableTarget":
         _check_variant_of_target(resource, dimension, control_plane)
-        _check_capacity_bounds(request, dimension, is_registered=is_registered)
+        if registered is not None and request.get("Tags"):
+            raise make_validation_error(
+                "The scalable target that you tried to tag already exists. To update tags on an "
+                "existing scalable target, use the TagResource API."
+            )
+        # A bound that the request does not set keeps its value.
+        _check_capacity_bounds((registered or {}) | request, dimension, needs_both=True)
         _check_least_capacity(request, resource, control_plane)
         return
-    if not is_registered:
+    if registered is None:
         raise ApiError(
             "ObjectNotFoundException",
             f"No scalable target registered for service namespace: sagemaker, resource ID: "
@@ -120,8 +132,13 @@ def refuse_scaling_without_effect(
     if operation == "PutScalingPolicy":
         _check_scaling_policy(request)
     else:
-        bounds = request.get("ScalableTargetAction") or {}
-        _check_capacity_bounds(bounds, dimension, is_registered=True)
+        bounds = request.get("ScalableTargetAction")
+        if bounds is not None and not bounds:
+            raise make_validation_error(
+                "At least one of minimum capacity and maximum capacity should be provided"
+            )
+        bounds = bounds or {}
+        _check_capacity_bounds(bounds, dimension, needs_both=False)
         _check_least_capacity(bounds, resource, control_plane)
         _check_scheduled_action(request)
 
@@ -182,9 +199,9 @@ def _check_variant_of_target(resource: str, dimension: str, control_plane: Contr
         )
 
 
-def _check_capacity_bounds(bounds: Json, dimension: str, *, is_registered: bool) -> None:
+def _check_capacity_bounds(bounds: Json, dimension: str, *, needs_both: bool) -> None:
     missing = [name for name in ("MinCapacity", "MaxCapacity") if name not in bounds]
-    if missing and not is_registered:
+    if missing and needs_both:
         raise make_validation_error(
             f"{' and '.join(missing)} must be set when a target is registered."
         )
@@ -215,9 +232,8 @@ def _check_least_capacity(bounds: Json, resource: str, control_plane: ControlPla
 
 
 def _check_scheduled_action(request: Json) -> None:
-    text = request.get("Schedule")
-    if text is None:
-        return
+    # An update may change the time zone alone, and the zone must be valid then, too.
+    text = request.get("Schedule", "rate(1 day)")
     try:
         schedule = Schedule.parse(text, request.get("Timezone"))
     except ScheduleRefused as err:

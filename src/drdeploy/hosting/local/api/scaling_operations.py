@@ -18,7 +18,7 @@ from drdeploy.files import Json, parse_json
 from drdeploy.hosting.local.api import cloudwatch
 from drdeploy.hosting.local.api.listing import cut_page_of_list
 from drdeploy.hosting.local.api.metrics import make_component_dimensions, make_dimensions
-from drdeploy.hosting.local.api_errors import make_validation_error
+from drdeploy.hosting.local.api_errors import ApiError, make_validation_error
 from drdeploy.hosting.local.autoscaling.activities import ActivityLog
 from drdeploy.hosting.local.autoscaling.adjustments import SCALE_IN_SHARE
 from drdeploy.hosting.local.autoscaling.scaler import RegionScaler
@@ -105,16 +105,31 @@ def replace_operations_in_moto() -> None:
 
     responses: Any = ApplicationAutoScalingResponse
     _replace_put_operations_in_moto(responses)
-    deregister = responses.deregister_scalable_target
+    delete_policy, delete_action = (
+        responses.delete_scaling_policy,
+        responses.delete_scheduled_action,
+    )
 
     def deregister_scalable_target(response: Any) -> str:
         backend, request = response.applicationautoscaling_backend, parse_json(response.body)
         dimension = request["ScalableDimension"]
         target = backend.targets.get(dimension, {}).get(request["ResourceId"])
         if target is None:
-            return str(deregister(response))  # moto refuses it
+            raise _make_not_found_error("scalable target", request)
         _deregister_target(backend, target)
         return "{}"
+
+    def delete_scaling_policy(response: Any) -> str:
+        backend, request = response.applicationautoscaling_backend, parse_json(response.body)
+        if _find_scaling_policy(backend, request) is None:
+            raise _make_not_found_error("scaling policy", request, "PolicyName")
+        return str(delete_policy(response))
+
+    def delete_scheduled_action(response: Any) -> str:
+        backend, request = response.applicationautoscaling_backend, parse_json(response.body)
+        if not _list_scheduled_actions(backend, request):
+            raise _make_not_found_error("scheduled action", request, "ScheduledActionName")
+        return str(delete_action(response))
 
     def describe_scaling_activities(response: Any) -> str:
         backend, request = response.applicationautoscaling_backend, parse_json(response.body)
@@ -129,6 +144,8 @@ def replace_operations_in_moto() -> None:
         return json.dumps({"ScalingActivities": page} | ({"NextToken": token} if token else {}))
 
     responses.deregister_scalable_target = deregister_scalable_target
+    responses.delete_scaling_policy = delete_scaling_policy
+    responses.delete_scheduled_action = delete_scheduled_action
     responses.describe_scaling_activities = describe_scaling_activities
 
 
@@ -156,9 +173,7 @@ def _replace_put_operations_in_moto(responses: Any) -> None:
 
     def put_scheduled_action(response: Any) -> str:
         backend, request = response.applicationautoscaling_backend, parse_json(response.body)
-        name = request["ScheduledActionName"]
-        keys = ("ServiceNamespace", "ResourceId", "ScalableDimension")
-        is_known = backend.describe_scheduled_actions([name], *(request[one] for one in keys))
+        is_known = _list_scheduled_actions(backend, request)
         for needed in ("Schedule", "ScalableTargetAction"):
             if not is_known and not request.get(needed):
                 raise make_validation_error(f"{needed} must be set for a new scheduled action.")
@@ -186,6 +201,28 @@ def _find_scaling_policy(backend: Any, request: Json) -> Any:
     members = ("ServiceNamespace", "ResourceId", "ScalableDimension", "PolicyName")
     key = FakeApplicationAutoscalingPolicy.formulate_key(*(request[one] for one in members))
     return backend.policies.get(key)
+
+
+def _list_scheduled_actions(backend: Any, request: Json) -> list[Any]:
+    """Return the scheduled action that a request names, or an empty list."""
+    keys = ("ServiceNamespace", "ResourceId", "ScalableDimension")
+    found: list[Any] = backend.describe_scheduled_actions(
+        [request["ScheduledActionName"]], *(request[key] for key in keys)
+    )
+    return found
+
+
+def _make_not_found_error(what: str, request: Json, member: str = "") -> ApiError:
+    """Return the error for a request that removes something that does not exist.
+
+    By itself, moto answers with another code, or reports success.
+    """
+    name = f", {what.rpartition(' ')[2]} name: {request[member]}" if member else ""
+    return ApiError(
+        "ObjectNotFoundException",
+        f"No {what} found for service namespace: {request['ServiceNamespace']}, resource ID: "
+        f"{request['ResourceId']}, scalable dimension: {request['ScalableDimension']}{name}",
+    )
 
 
 def _restore_earlier_policy(backend: Any, before: Any, policy: Any) -> None:

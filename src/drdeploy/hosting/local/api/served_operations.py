@@ -192,10 +192,10 @@ SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
             *("nextToken", "orderBy"),
         ),
         "FilterLogEvents": _make_table_of_served_members(
-            *(*_EVENTS, "filterPattern", "logStreamNamePrefix", "logStreamNames"),
+            *(*_EVENTS, "filterPattern", "logStreamNamePrefix", "logStreamNames", "startFromHead"),
             # These members change nothing. AWS, too, always interleaves the streams, and here no
             # line is ever masked.
-            *("interleaved", "startFromHead", "unmask"),
+            *("interleaved", "unmask"),
         ),
         "GetLogEvents": _make_table_of_served_members(
             *_EVENTS, "logStreamName", "startFromHead", "unmask"

@@ -16,7 +16,7 @@ from enum import Enum
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from drdeploy.hosting.container_engine.ports import LOOPBACK
 from drdeploy.hosting.local.api import (
@@ -38,6 +38,7 @@ from drdeploy.hosting.local.api.policy_simulator import (
 from drdeploy.hosting.local.endpoints.execution_role import RolePolicies
 from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.resource_store import ACCOUNT
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
 from drdeploy.hosting.sagemaker.scalable_dimensions import COPIES, PROVISIONED_CONCURRENCY
 
 if TYPE_CHECKING:
@@ -140,14 +141,13 @@ class SimulatedAws:
         Raises:
             KeyError: The URI names no object.
         """
-        parts = urlsplit(uri)
-        prefix = unquote(parts.path.lstrip("/"))
+        bucket, prefix = split_s3_uri(uri)
         if not uri.endswith("/"):
             return {prefix.rpartition("/")[2]: self.read_object(uri)}
         keys = self._list_keys_below(uri)
         if not keys:
             raise KeyError(uri)
-        found = {key: self._find_object_of_bucket(parts.netloc, key) for key in keys}
+        found = {key: self._find_object_of_bucket(bucket, key) for key in keys}
         return {
             key.removeprefix(prefix): bytes(one.value)
             for key, one in found.items()
@@ -155,14 +155,12 @@ class SimulatedAws:
         }
 
     def _list_keys_below(self, uri: str) -> list[str]:
-        parts = urlsplit(uri)
         with contextlib.suppress(KeyError):
-            return self.list_keys(parts.netloc, unquote(parts.path.lstrip("/")))
+            return self.list_keys(*split_s3_uri(uri))
         return []
 
     def _find_s3_object(self, uri: str) -> Any:
-        parts = urlsplit(uri)
-        return self._find_object_of_bucket(parts.netloc, unquote(parts.path.lstrip("/")))
+        return self._find_object_of_bucket(*split_s3_uri(uri))
 
     def _find_object_of_bucket(self, bucket: str, key: str) -> Any:
         self.import_moto()
@@ -350,16 +348,21 @@ class SimulatedAws:
             key_id = kms.get_key_id_from_alias(key_id) or ""
         return kms.keys.get(key_id)
 
-    def has_scalable_target(self, region: str, resource_id: str, dimension: str) -> bool:
-        """Return whether a resource is registered for scaling with Application Auto Scaling."""
+    def find_bounds_of_target(
+        self, region: str, resource_id: str, dimension: str
+    ) -> dict[str, Any] | None:
+        """Return the bounds of a scalable target of Application Auto Scaling, or None."""
         self.import_moto()
         from moto.applicationautoscaling.models import applicationautoscaling_backends
 
         try:
             backend = applicationautoscaling_backends[ACCOUNT][region]
         except KeyError:
-            return False
-        return resource_id in backend.targets.get(dimension, {})
+            return None
+        found = backend.targets.get(dimension, {}).get(resource_id)
+        if found is None:
+            return None
+        return {"MinCapacity": found.min_capacity, "MaxCapacity": found.max_capacity}
 
     def find_policies_of_role(self, role_arn: str) -> RolePolicies | None:
         """Return the policies of a role, or None if IAM does not have the role."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import InvalidInput
@@ -73,7 +74,7 @@ class TransformJobs:
     def stop_all_jobs(self) -> None:
         """Begin to stop the jobs in progress; called when the local service ends."""
         for job in self.store.list_resources():
-            if job.status == "InProgress":
+            with contextlib.suppress(ApiError):  # the job is not in progress, or not any more
                 job.stop(ends_instances=False)
 
     def _create_job(self, request: Json) -> Json:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING
 
+from drdeploy.errors import InvalidInput
 from drdeploy.hosting.local.asynchronous_inference.dispatcher import RequestDispatcher
 from drdeploy.hosting.local.asynchronous_inference.processing import RequestProcessor
 from drdeploy.hosting.local.asynchronous_inference.request_queue import RECORD, RequestQueue
+from drdeploy.hosting.local.instances.service_folders import FOLDER_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -143,6 +148,51 @@ class AsynchronousQueues:
         dispatcher = self._dispatchers.pop(name)
         dispatcher.stop()
         dispatcher.queue.discard_all_requests()
+
+
+def claim_queue_folder(folder: Path | None) -> contextlib.ExitStack:
+    """Make a queue folder that a user has named, and keep other services from using it.
+
+    Two services with the same folder would both process every request in it, and each would delete
+    requests of the other.
+
+    Args:
+        folder: The folder; None if the service chooses a folder of its own.
+
+    Returns:
+        The claim, which ends when it is closed, or when the process ends.
+
+    Raises:
+        InvalidInput: The folder cannot be made or written to, or another service uses it.
+    """
+    claim = contextlib.ExitStack()
+    if folder is None:
+        return claim
+    try:
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        claim.callback(os.close, handle)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as err:
+        claim.close()
+        raise InvalidInput(
+            f"The folder for asynchronous requests cannot be used: {err.strerror}",
+            where=str(folder),
+            remedy="Choose as queue_folder a folder that you may write to",
+        ) from err
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as err:
+        claim.close()
+        raise InvalidInput(
+            "Another local service uses the folder for asynchronous requests",
+            where=str(folder),
+            remedy="Stop the other service, or choose another folder as queue_folder",
+        ) from err
+    except OSError:
+        pass  # some network file systems have no locks
+    return claim
 
 
 def _list_folders_inside_out(folder: Path) -> Iterator[Path]:

@@ -157,7 +157,8 @@ class RegionScaler:
         """Carry out every policy and scheduled action that is due."""
         looked_s = now_s if self._looked_s is None else self._looked_s
         self._looked_s = now_s
-        targets = [one for some in tuple(self._backend.targets.values()) for one in some.values()]
+        by_resource = tuple(self._backend.targets.values())
+        targets = [one for some in by_resource for one in tuple(some.values())]
         for target in targets:
             try:
                 self._scale_target_if_due(target, looked_s, now_s)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 AT = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?)\)")
-RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
+RATE = re.compile(r"rate\((\d{1,9}) (minute|hour|day)s?\)")
 CRON = re.compile(r"cron\(([^()]*)\)")
 UNIT_S = {"minute": SECONDS_PER_MINUTE, "hour": SECONDS_PER_HOUR, "day": SECONDS_PER_DAY}
 MONTHS = {name.upper(): number for number, name in enumerate(calendar.month_abbr) if name}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from drdeploy.hosting.local.endpoints.iam_policies import is_action_allowed, is_principal_allowed
 from drdeploy.hosting.local.instances.instance import StartFailed
@@ -21,6 +20,7 @@ from drdeploy.hosting.local.request_constraints import (
     is_model_data_archive,
 )
 from drdeploy.hosting.local.resource_store import ACCOUNT
+from drdeploy.hosting.sagemaker.s3_uris import split_s3_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -156,13 +156,12 @@ def _list_required_permissions(
         yield RequiredPermission("ecr:GetAuthorizationToken", "*", f"the image: '{image}'")
     url = find_model_data_url(model)
     if url is not None:
-        parts = urlsplit(url)
-        key = unquote(parts.path.lstrip("/"))
+        bucket, key = split_s3_uri(url)
         is_prefix = url.endswith("/") and not is_model_data_archive(model)
-        objects = f"arn:aws:s3:::{parts.netloc}/{key}{'*' if is_prefix else ''}"
+        objects = f"arn:aws:s3:::{bucket}/{key}{'*' if is_prefix else ''}"
         yield RequiredPermission("s3:GetObject", objects, f"the model data: '{url}'")
         if is_prefix:
-            bucket = f"arn:aws:s3:::{parts.netloc}"
-            yield RequiredPermission("s3:ListBucket", bucket, f"the model data: '{url}'", key)
+            whole = f"arn:aws:s3:::{bucket}"
+            yield RequiredPermission("s3:ListBucket", whole, f"the model data: '{url}'", key)
     if captures is not None:
         yield RequiredPermission("s3:PutObject", captures, f"the captured data: '{captures}'")

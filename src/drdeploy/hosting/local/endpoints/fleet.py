@@ -23,7 +23,6 @@ from drdeploy.hosting.local.instances.instance import (
     ModelRefused,
     PinnedImage,
     ServiceStopping,
-    StartFailed,
 )
 from drdeploy.hosting.local.request_constraints import is_network_isolated
 from drdeploy.hosting.sagemaker import Clock, api_limits, find_instance_resources
@@ -212,15 +211,14 @@ class InstanceFleet:
         )
         begin = self.clock.monotonic()
         instance = self._start_instance(spec)
-        self.logs.add_instance(instance, origin)
         try:
+            self.logs.add_instance(instance, origin)
             wait_until_ready(instance, begin + size.start_s, self.clock, is_wanted)
-        except StartFailed:
+        except BaseException:  # also if this process may open no more files
             log.warning(
                 "%s did not start; the end of its log: %s", spec.name, instance.read_log_tail()
             )
-            instance.stop(0)
-            self.logs.finish_instance(instance)
+            self._stop_instance(instance, 0.0)
             raise
         now = self.clock.monotonic()
         return InstanceWorker(instance, now - begin, now, InstanceClient(instance.connect))

@@ -132,6 +132,7 @@ def _list_steps_of_routing(routing: Json, variants: list[Json]) -> tuple[float, 
             raise make_validation_error(f"{ROUTING}.{member} {must} if Type is {kind}.")
     if kind not in SIZE_OF_TYPE:
         return (1.0,)
+    _refuse_variant_without_instances(f"{ROUTING}.Type {kind}", variants)
     member, smallest = SIZE_OF_TYPE[kind]
     share = _compute_share_of_instances(routing[member], variants)
     if not smallest <= share <= LARGEST_STEP:
@@ -153,6 +154,7 @@ def _read_batch_size(policy: Json, member: str, variants: list[Json]) -> float:
         raise make_validation_error(
             f"{ROLLING} does not apply to an endpoint with several production variants."
         )
+    _refuse_variant_without_instances(ROLLING, variants)
     count = variants[0]["InitialInstanceCount"]
     # A batch is a whole number of instances, and at least one.
     batch = max(1, math.floor(_compute_share_of_instances(policy[member], variants) * count + 1e-9))
@@ -164,6 +166,15 @@ def _read_batch_size(policy: Json, member: str, variants: list[Json]) -> float:
             f"instances, but it is {share:.0%} of {count}."
         )
     return share
+
+
+def _refuse_variant_without_instances(what: str, variants: list[Json]) -> None:
+    """Refuse steps for a variant that has been scaled to 0 instances, and whose count is kept."""
+    for variant in variants:
+        if not variant["InitialInstanceCount"]:
+            raise make_validation_error(
+                f"{what} needs instances, and variant {variant['VariantName']} has none."
+            )
 
 
 def _compute_share_of_instances(size: Json, variants: list[Json]) -> float:

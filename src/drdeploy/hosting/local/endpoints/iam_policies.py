@@ -146,7 +146,7 @@ def is_principal_allowed(
     effects = {
         statement["Effect"]
         for statement in _parse_statements(document)
-        if _is_principal_stated(statement["Principal"], kind, name)
+        if _does_statement_name_principal(statement, kind, name)
         and _does_statement_match(statement, "Action", action.lower(), str.lower)
         and _do_conditions_hold(statement, known)
     }
@@ -199,7 +199,18 @@ def _make_context_values(context: Context | None) -> dict[str, list[str]]:
     return {key.lower(): _wrap_in_list(value) for key, value in (context or {}).items()}
 
 
-def _is_principal_stated(stated: str | Json, kind: str, name: str) -> bool:
+def _does_statement_name_principal(statement: Json, kind: str, name: str) -> bool:
+    """Return whether a statement applies to a principal.
+
+    A statement with ``NotPrincipal`` applies to every principal that it does not name. A statement
+    with neither element, which moto stores, applies to none.
+    """
+    if "NotPrincipal" in statement:
+        return not _is_principal_stated(statement["NotPrincipal"], kind, name)
+    return _is_principal_stated(statement.get("Principal"), kind, name)
+
+
+def _is_principal_stated(stated: str | Json | None, kind: str, name: str) -> bool:
     if stated == "*":
         return True
     return isinstance(stated, dict) and bool({name, "*"} & set(_wrap_in_list(stated.get(kind, []))))

@@ -106,6 +106,14 @@ class LocalEndpoint:
         return self._deployment.config
 
     @property
+    def present_config(self) -> dict[str, Any]:
+        """The newest endpoint configuration, with the capacities that the variants have now."""
+        deployment = self._arriving or self._deployment
+        variants = [variant.request for variant in deployment.variants]
+        config = deployment.config.request
+        return {**config, "ProductionVariants": variants or config["ProductionVariants"]}
+
+    @property
     def is_asynchronous(self) -> bool:
         """Whether the endpoint takes asynchronous requests only."""
         return self._deployment.asynchronous is not None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.hosting.local.instances.instance import Instance, StartFailed
 from drdeploy.hosting.serving.settings import CONTAINER_PORT
+from drdeploy.units import KIB
 
 if TYPE_CHECKING:
     import socket
@@ -34,6 +35,9 @@ PING_SLICE_S = 0.25
 """Seconds that a ping waits for its answer before the service checks whether the instance has
 ended.
 """
+STATUS_LINE_BYTES_MAX = 64 * KIB
+"""A server whose answer to a ping has no line break within this number of bytes is not ready. The
+server may belong to a stranger, and could otherwise fill the memory of this process."""
 DEATH_REPORT_S = 1.0
 """Seconds that a container engine may take to notice that a container has ended."""
 _WORD = re.compile(r"\w\w")
@@ -194,9 +198,9 @@ def _ping_and_read_status_bytes(instance: Instance, deadline: float, clock: Cloc
         connection.sendall(PING)
         while b"\r\n" not in head:
             received = _receive_bytes_of_answer(connection, instance, deadline, clock)
-            if not received:
-                return b""
             head += received
+            if not received or len(head) > STATUS_LINE_BYTES_MAX:
+                return b""
     status = head.split(b" ", 2)[1:2]
     return status[0] if status else b""
 

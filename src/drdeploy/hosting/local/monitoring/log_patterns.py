@@ -35,6 +35,7 @@ JSON_TOKEN = re.compile(
     re.VERBOSE,
 )
 STEP = re.compile(r"""\.([\w-]+)|\[(?:(\d+)|["']([^\]]+)["'])\]""")
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 NOTHING = object()
 PARENTHESES_MAX = 50
 """The largest number of parentheses in a pattern, so that no pattern exhausts the stack."""
@@ -241,10 +242,8 @@ def _make_comparison(path: str, sign: str, kind: str, given: str) -> Callable[[A
 
 
 def _read_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    # Python would also read the words "nan" and "infinity" as numbers.
+    return float(text) if NUMBER.fullmatch(text) else None
 
 
 def _find_field_of_json(value: Any, path: str) -> Any:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 NO_UNIT = "None"
+VALUE_MAX = 2.0**360
+"""The largest absolute value of a sample (API reference, ``MetricDatum``)."""
 
 
 @dataclass(frozen=True, order=True)
@@ -195,8 +197,8 @@ def _parse_metric_datum(datum: Mapping[str, Any], number: int) -> MetricSamples:
 def _read_number(value: Any, where: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError) as err:
+    except (TypeError, ValueError, OverflowError) as err:
         raise make_parameter_error(f"The value {value} for parameter {where} is invalid.") from err
-    if number != number or number in {float("inf"), float("-inf")}:  # noqa: PLR0124  NaN alone
+    if not abs(number) <= VALUE_MAX:  # NaN is not, either
         raise make_parameter_error(f"The value {value} for parameter {where} is invalid.")
     return number
