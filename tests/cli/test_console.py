@@ -19,6 +19,7 @@ from drdeploy.cli.console import (
     print_line,
     shorten_paths_to_common_folder,
 )
+from drdeploy.errors import UnknownPrice
 from drdeploy.grader.box import box_artifact
 
 EXAMPLE = next((Path(__file__).parents[2] / "examples" / "photographs").glob("*.jpg"))
@@ -160,6 +161,19 @@ def test_what_a_disk_refuses_is_a_sentence(capsys, error, sentence):
         raise error
     assert end.value.code == 1
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnknownPrice("No price"), OSError(errno.ENOSPC, "No space left on device")],
+    ids=["drdeploy", "disk"],
+)
+def test_what_was_added_to_an_error_on_its_way_is_printed(capsys, error):
+    """For example the resources that a deployment has left, and that cost money."""
+    error.add_note("These resources exist now: bucket a")
+    with pytest.raises(SystemExit), console.print_errors_and_exit():
+        raise error
+    assert "These resources exist now: bucket a" in capsys.readouterr().err
 
 
 def test_an_interruption_while_the_command_is_imported_is_a_word():

@@ -30,6 +30,13 @@ def test_a_signal_sets_the_event(number):
     over.wait()
 
 
+@pytest.mark.usefixtures("handlers_kept")
+def test_a_hangup_that_nohup_ignores_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    make_end_event(until_stdin_closes=False)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
 def test_a_set_event_stays_set():
     over = EndEvent()
     over.set()
@@ -70,12 +77,20 @@ def test_the_event_may_be_set_at_any_step_of_a_wait():
     assert steps > 5
 
 
+UNTIL_INPUT_ENDS = """
+from drdeploy.cli.end_event import make_end_event
+make_end_event(until_stdin_closes=True).wait()
+"""
+
+
 def test_input_that_ends_sets_the_event():
-    program = (
-        "from drdeploy.cli.end_event import make_end_event\n"
-        "make_end_event(until_stdin_closes=True).wait()\n"
-    )
-    subprocess.run([sys.executable, "-c", program], input=b"x" * 9000, timeout=60, check=True)
+    words = [sys.executable, "-c", UNTIL_INPUT_ENDS]
+    subprocess.run(words, input=b"x" * 9000, timeout=60, check=True)
+
+
+def test_input_that_was_closed_before_the_start_sets_the_event():
+    words = ["sh", "-c", 'exec "$0" -c "$1" <&-', sys.executable, UNTIL_INPUT_ENDS]
+    subprocess.run(words, timeout=60, check=True)
 
 
 ENDING = """

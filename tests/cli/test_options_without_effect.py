@@ -34,6 +34,8 @@ def refusal(*words):
             "--max-concurrency", 3), "--max-concurrency"),
         (("endpoint", "deploy", "eyes", "--target", "local", "--instance-count", 2),
             "--instance-count"),
+        (("endpoint", "deploy", "eyes", "--target", "local", "--accept-unknown-prices"),
+            "--accept-unknown-prices"),
         (("clinic", "serve", "x", "--endpoint-url", "http://127.0.0.1:1"), "--endpoint-url"),
         (("clinic", "serve", "x", "--region", "eu-west-1"), "--region"),
         (("study", "run", "quick", "--max-cost-usd", 5), "--max-cost-usd"),
@@ -94,6 +96,12 @@ def test_captured_photographs_are_deleted_only_with_a_deployment_of_this_folder(
 def test_weights_that_would_replace_other_weights_are_refused(given):
     said = refusal("model", "compare", "vgg16", "vgg19", "--data", "x", *given)
     assert "name weights for the same networks" in said
+
+
+def test_weights_for_no_network_are_refused():
+    words = ("--weights", "vgg16=random", "--weights", "imagenet")
+    said = refusal("model", "compare", "vgg16", "--data", "x", *words)
+    assert "--weights imagenet would have no effect" in said
 
 
 @pytest.mark.parametrize("classes", ["a,,b", "a, ,b", "cat,dog,cat", ","])

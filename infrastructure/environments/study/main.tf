@@ -1,6 +1,24 @@
 locals {
   tag  = { key = "drdeploy:study", value = var.name_prefix }
   tags = merge({ (local.tag.key) = local.tag.value, "drdeploy:managed-by" = "terraform" }, var.tags)
+
+  # Of an object, Terraform drops the attributes that its type does not name. A misspelt attribute
+  # would have no effect, so the outputs refuse it.
+  attributes = jsondecode(file("${path.module}/../../modules/deployment/attributes.json"))
+  given_attributes = concat(
+    [for key, one in var.models : { path = "models.${key}", type = "model", names = try(keys(one), []) }],
+    [for key, one in var.models : { path = "models.${key}.vpc_config", type = "model.vpc_config", names = try(keys(one.vpc_config), []) }],
+    [for key, one in var.endpoints : { path = "endpoints.${key}", type = "endpoint", names = try(keys(one), []) }],
+    flatten([for key, one in var.endpoints : [for part in ["autoscaling", "data_capture", "guardrails", "keep_warm", "opening_hours", "provisioned_scaling"] :
+      { path = "endpoints.${key}.${part}", type = "endpoint.${part}", names = try(keys(one[part]), []) }
+    ]]),
+    flatten([for key, one in var.endpoints : [for part in ["keep_warm", "opening_hours", "provisioned_scaling"] :
+      try([for name, schedule in one[part].schedules : { path = "endpoints.${key}.${part}.schedules.${name}", type = "endpoint.${part}.schedules", names = keys(schedule) }], [])
+    ]]),
+  )
+  unknown_attributes = flatten([for one in local.given_attributes :
+    [for name in setsubtract(toset(one.names), local.attributes[one.type]) : "${one.path}.${name}"]
+  ])
 }
 
 module "deployment" {

@@ -26,4 +26,9 @@ output "models" {
 output "endpoints" {
   description = "By key: endpoint_name, endpoint_arn, configuration_name, model_name and kind of each endpoint. An asynchronous endpoint also has inputs_uri, results_uri, failures_uri and topic_arns; other endpoints have null."
   value       = module.deployment.endpoints
+
+  precondition {
+    condition     = length(local.unknown_attributes) == 0
+    error_message = "Unknown attributes, which would have no effect: ${join(", ", local.unknown_attributes)}. The description of the variable lists the attributes."
+  }
 }

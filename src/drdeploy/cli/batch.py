@@ -245,8 +245,7 @@ class _PhotographFiles:
         self._batch = batch
         self._bucket = bucket
         self._naming = naming
-        self._folder = f"batch/{job_name}/input/"
-        self.uri = f"{S3_SCHEME}{bucket}/{self._folder}"
+        self.uri = f"{S3_SCHEME}{bucket}/batch/{job_name}/input/"
         self.photographs: list[_UploadedPhotograph] = []
         self.notes = self._selection.write_notes_on_left_out_files(show_paths=naming.are_file_names)
 
@@ -283,8 +282,9 @@ class _PhotographFiles:
         return _UploadedPhotograph(name, key)
 
     def delete_uploads(self) -> None:
-        keys = [f"{self._folder}{one.relative_key}" for one in self.photographs if not one.error]
-        self._batch.delete_objects(self._bucket, keys)
+        # The bucket may keep old versions of deleted objects, and these show patients' eyes too.
+        if not all(one.error for one in self.photographs):
+            self._batch.delete_folder(self.uri)
 
 
 class _S3Photographs:

@@ -275,6 +275,7 @@ def print_errors_and_exit() -> Iterator[None]:
         yield
     except DrdeployError as error:
         _print_error(error.code, str(error))
+        _print_notes_of_error(error)
         raise SystemExit(error.exit_status) from None
     except OSError as error:
         if not error.filename and error.errno not in DISK_ERRORS:
@@ -284,7 +285,14 @@ def print_errors_and_exit() -> Iterator[None]:
         _print_error(
             type(error).__name__, escape_control_characters(f"{place}{error.strerror}.{remedy}")
         )
+        _print_notes_of_error(error)
         raise SystemExit(1) from None
+
+
+def _print_notes_of_error(error: BaseException) -> None:
+    """Print what was added to an error on its way, for example what a deployment has left."""
+    for note in getattr(error, "__notes__", ()):
+        print_note(note)
 
 
 def _print_error(code: str, sentence: str) -> None:

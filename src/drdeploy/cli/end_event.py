@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
 
 from drdeploy.end_of_process import remove_everything_temporary
@@ -39,15 +40,19 @@ def make_end_event(*, until_stdin_closes: bool) -> EndEvent:
     """Return an event that is set by SIGTERM, Ctrl-C, SIGHUP or the end of standard input."""
     over = EndEvent()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: over.set())
+        # `nohup` ignores SIGHUP, so that a program goes on after its terminal is closed.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: over.set())
     if until_stdin_closes:
         threading.Thread(target=_set_event_at_end_of_input, args=(over,), daemon=True).start()
     return over
 
 
 def _set_event_at_end_of_input(over: EndEvent) -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+    # An input that was closed before the start, or a terminal that is gone, has ended too.
+    with suppress(OSError):
+        while sys.stdin is not None and os.read(sys.stdin.fileno(), 4096):
+            pass
     over.set()
 
 

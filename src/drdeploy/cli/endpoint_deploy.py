@@ -202,6 +202,13 @@ def deploy(
         )
     body = _read_test_photograph(photograph)
     account = make_account_from_options(target, endpoint_url, region)
+    if account.platform == "local":
+        refuse_options_without_effect(
+            context,
+            ["accept_unknown_prices"],
+            why="on the local service, which costs nothing",
+            remedy="deploy with --target aws",
+        )
     if account.platform == "local" and described.has_schedules_of_calls:
         print_line(
             "the local service stores the schedules of keep-warm requests and opening hours, but "

@@ -96,6 +96,13 @@ def conform(  # noqa: PLR0917 - typer passes by name
                 remedy="Give a photograph that you may read with --image",
             ) from error
 
+        if body is not None and not body.data:
+            raise InvalidInput(
+                "The file is empty",
+                where=str(photograph),
+                remedy="Give a photograph that the container must be able to grade with --image",
+            )
+
         def show_title_of_clause(clause: Clause) -> None:
             status.update(escape(clause.title))
 

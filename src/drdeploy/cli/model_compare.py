@@ -152,6 +152,11 @@ def _make_candidates(names: Sequence[str], specifications: Sequence[str]) -> lis
                 where="--weights",
                 remedy="Add the network to the command, or omit its weights",
             )
+    if "" in said and set(chosen) == set(own):
+        raise InvalidInput(
+            f"--weights {said['']} would have no effect, because every network has its own weights",
+            remedy=f"Omit --weights {said['']}, or the weights of a network",
+        )
     is_file = isinstance(common, Path)
     if is_file and len(set(chosen) - set(own)) > 1:
         raise InvalidInput(

@@ -158,3 +158,11 @@ def test_without_an_engine_it_says_so(conform, tmp_path):
     done = conform("any", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
     assert done.returncode == 2
     assert "EngineUnavailable" in done.stderr
+
+
+def test_a_photograph_without_a_byte_is_refused(conform, tmp_path):
+    """Every image would keep its clause about logs: any text contains an empty photograph."""
+    (tmp_path / "empty.jpg").touch()
+    done = conform("any", "--image", str(tmp_path / "empty.jpg"))
+    assert done.returncode == 2
+    assert "empty.jpg: The file is empty" in " ".join(done.stderr.split())

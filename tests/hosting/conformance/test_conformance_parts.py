@@ -32,8 +32,10 @@ from drdeploy.hosting.conformance.conditions import (
     observe_starts_under_conditions,
 )
 from drdeploy.hosting.conformance.containers import (
+    Conditions,
     ContainerStart,
     ContainerUnderTest,
+    ModelHost,
 )
 from drdeploy.hosting.conformance.image_configuration import ImageFacts, observe_image_configuration
 from drdeploy.hosting.conformance.inspection import (
@@ -88,6 +90,15 @@ def test_a_padded_photograph_is_the_same_picture_in_so_many_bytes(small_photogra
     assert (decode_image(padded) == decode_image(small_photograph.data)).all()
 
 
+@pytest.mark.parametrize(
+    "damaged", [b"\xff\xd8", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe0\xff\xff"]
+)
+def test_a_photograph_that_is_cut_off_is_padded_all_the_same(damaged):
+    padded = ProbePhotograph(damaged, "image/jpeg").pad_jpeg_to_size(5_000)
+    assert padded.startswith(damaged)
+    assert len(padded) >= 4_997
+
+
 def test_a_photographs_type_follows_from_its_name_unless_given(tmp_path):
     path = tmp_path / "eye.png"
     path.write_bytes(b"png")
@@ -96,6 +107,23 @@ def test_a_photographs_type_follows_from_its_name_unless_given(tmp_path):
         ProbePhotograph.read_from_file(path, "application/x-image").content_type
         == "application/x-image"
     )
+
+
+@pytest.mark.parametrize("is_model_writable", [False, True])
+def test_a_broken_model_is_as_writable_as_the_whole_one(
+    small_photograph, tmp_path, is_model_writable
+):
+    """Else an image that needs a writable model fails with every model, broken or not."""
+    options = {"photograph": small_photograph, "contract": Contract(), "memory_mb": 99, "cpus": 1.0}
+    host = ModelHost(None, "any", tmp_path, **options)
+    host.folder, host.is_model_writable = tmp_path, is_model_writable
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.onnx").write_bytes(b"cut off")
+    model = host._make_container_spec(Conditions(model=broken)).mounts[0]
+    assert model.read_only is not is_model_writable
+    assert (model.source == broken) is not is_model_writable
+    assert (model.source / "model.onnx").read_bytes() == b"cut off"
 
 
 # ---- what is received ----
@@ -287,6 +315,7 @@ def load(answers=(answered(),), pings=(answered(),), peak=None):
         ([answered(), answered(502)], ClauseOutcome.FAIL),
         ([answered(), answered(0)], ClauseOutcome.FAIL),
         ([answered(503)], ClauseOutcome.FAIL),
+        ([answered(), answered(400)], ClauseOutcome.FAIL),
     ],
 )
 def test_under_load_a_server_may_say_that_it_is_full_but_not_fail(answers, outcome):
@@ -377,6 +406,14 @@ def test_a_clause_that_applies_to_no_wanted_kind_of_hosting_is_not_checked():
     chosen = {clause.id for clause in select_clauses_by_id([], [HostingKind.SERVERLESS])}
     assert {"arbitrary-user", "payload-4-mb", "image-size"} <= chosen
     assert not chosen & {"batch", "payload-6-mb", "bind-to-port"}
+    one = select_clauses_by_id(["batch", "exec-form"], [HostingKind.SERVERLESS])
+    assert [clause.id for clause in one] == ["exec-form"]
+
+
+def test_a_check_of_no_clause_is_refused():
+    """An image would conform that was never started."""
+    with pytest.raises(InvalidInput, match="None of the clauses to check applies to serverless"):
+        select_clauses_by_id(["batch"], [HostingKind.SERVERLESS])
 
 
 def test_what_aws_recommends_is_advice():

@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
+import requests
 
 from drdeploy.errors import EngineUnavailable
 from drdeploy.hosting.container_engine import ContainerEngine, find_free_port
-from drdeploy.hosting.container_engine.container import _parse_stats, has_oom_kill_in_kernel_log
+from drdeploy.hosting.container_engine.container import (
+    RunningContainer,
+    _parse_stats,
+    has_oom_kill_in_kernel_log,
+)
+from drdeploy.hosting.container_engine.spec import ContainerSpec
 
 
 def test_no_engine_is_found_where_nothing_listens(tmp_path):
@@ -54,6 +61,29 @@ def test_page_cache_that_can_be_dropped_is_not_memory_in_use(name):
     sample = {"memory_stats": {"usage": 900, "limit": 1000, "stats": {name: 400}}}
     stats = _parse_stats(sample)
     assert (stats.memory_bytes, stats.memory_utilization) == (500, 0.5)
+
+
+class GoneEngine:
+    """An engine that ended after a container was started."""
+
+    def __getattr__(self, name):
+        def fail(*_, **__):
+            raise requests.ConnectionError("Connection refused")
+
+        return fail
+
+
+@pytest.mark.parametrize("method", ["kill", "stop", "start", "remove", "exit_state", "read_logs"])
+def test_whatever_is_asked_of_a_container_an_engine_that_is_gone_is_named(method):
+    container = RunningContainer("a" * 64, ContainerSpec("any"), None, GoneEngine())
+    with pytest.raises(EngineUnavailable, match="No container engine answers"):
+        getattr(container, method)()
+
+
+def test_a_network_of_an_engine_that_is_gone_is_not_removed():
+    connection = SimpleNamespace(api=GoneEngine(), location=SimpleNamespace(url="unix:///none"))
+    with pytest.raises(EngineUnavailable, match="No container engine answers"):
+        ContainerEngine(connection).remove_network("any")
 
 
 def _hang_up(listener):

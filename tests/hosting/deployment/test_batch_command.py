@@ -92,6 +92,22 @@ def test_a_job_answers_as_an_endpoint_does_and_lists_the_same_failures(
     assert answered == 4
 
 
+def test_no_version_of_an_uploaded_photograph_stays_in_a_bucket_that_keeps_versions(
+    local_url, tiny_archive, folder
+):
+    """The bucket that the Terraform module batch-transform makes keeps versions."""
+    s3 = Aws.at(local_url).s3
+    s3.create_bucket(Bucket="kept")
+    s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+    printed = parse(
+        run("batch", "run", folder / "eye0.jpg", "-a", tiny_archive, "--endpoint-url", local_url,
+            "--bucket", "kept", "--json")
+    )  # fmt: skip
+    assert printed["status"] == "Completed"
+    left = s3.list_object_versions(Bucket="kept", Prefix=f"batch/{printed['job']}/input/")
+    assert (left.get("Versions"), left.get("DeleteMarkers")) == (None, None)
+
+
 def test_photographs_in_s3_are_graded_where_they_lie(local_url, tiny_archive):
     s3 = Aws.at(local_url).s3
     s3.create_bucket(Bucket="eyes")

@@ -257,9 +257,11 @@ def test_an_unknown_price_ends_the_deployment_before_approval_is_asked_for(
         desired.models,
         desired.endpoints,
     )
-    with pytest.raises(UnknownPrice, match=r"eu-west-1.*--accept-unknown-prices"):
+    with pytest.raises(UnknownPrice, match=r"eu-west-1.*--accept-unknown-prices") as failure:
         provisioner().provision_endpoints(elsewhere)
     assert approver.proposals == []
+    (note,) = failure.value.__notes__
+    assert all(name in note for name in LEFT)
 
 
 def test_a_bucket_that_somebody_deleted_is_no_reason_to_delete_a_running_endpoint(

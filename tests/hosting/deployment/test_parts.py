@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from drdeploy.errors import DeploymentError, InvalidInput
+from drdeploy.errors import DeploymentError, InvalidInput, TerraformUnavailable
 from drdeploy.files import path_of_shipped_file
 from drdeploy.hosting.deployment.account import AwsAccount
 from drdeploy.hosting.deployment.approval import estimate_endpoint_costs
@@ -296,3 +296,16 @@ def test_terraform_files_that_cannot_be_copied_are_a_sentence(tmp_path, terrafor
         )
     assert failure.value.where == str(in_the_way)
     assert "repeat the command" in failure.value.remedy
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "with files"])
+def test_only_a_new_folder_is_deleted_if_terraform_finds_no_provider(tmp_path, no_provider, is_new):
+    """Terraform's state is the only list of what costs money, even without `deployment.json`."""
+    workspace = TerraformWorkspace(tmp_path / "work")
+    if not is_new:
+        workspace.folder.mkdir()
+        workspace.state.write_text('{"resources": []}')
+    account = AwsAccount("http://127.0.0.1:9", "us-east-1")
+    with pytest.raises(TerraformUnavailable):
+        prepare_terraform_folder("single-endpoint", workspace, account)
+    assert workspace.folder.exists() == workspace.state.exists() == (not is_new)

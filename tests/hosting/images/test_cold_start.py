@@ -18,6 +18,7 @@ from drdeploy.grader.box import box_artifact
 from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 from drdeploy.hosting.images.cold_start import (
     STAGES,
+    _find_first_events,
     measure_cold_start_stages,
     measure_empty_container_start_s,
 )
@@ -50,6 +51,21 @@ def test_import_times_are_summed_by_package():
     first, second = sum_import_times_by_package(lines)
     assert (first.package, first.modules, first.self_s) == ("drdeploy", 1, 0.0004)
     assert (second.package, second.modules, second.self_s) == ("numpy", 2, 0.00015)
+
+
+def test_the_events_of_a_cold_start_are_the_first_and_other_lines_do_no_harm():
+    log = """{"level": "info"}
+{ not JSON
+{"event": ["listening"]}
+{"event": "listening", "time": "1"}
+{"event": "model loaded", "time": "2"}
+{"event": "model loaded", "time": "3"}
+"""
+    events = _find_first_events(log)
+    assert {name: event["time"] for name, event in events.items()} == {
+        "listening": "1",
+        "model loaded": "2",
+    }
 
 
 def cold_start_refusal(monkeypatch, *words):

@@ -1,5 +1,6 @@
 """Every file of infrastructure/ is well-formed, valid and does what its own tests say."""
 
+import json
 import re
 import runpy
 import shutil
@@ -50,6 +51,27 @@ def test_every_variable_and_output_is_described_and_every_variable_typed(folder)
     outputs = script["entries"](INFRASTRUCTURE / folder / "outputs.tf")
     assert [one.name for one in variables if "type" not in one.arguments] == []
     assert [one.name for one in variables + outputs if len(one.description) < 10] == []
+
+
+def test_the_list_of_attributes_is_that_of_the_types_of_models_and_endpoints():
+    """The environments refuse other attributes, which Terraform would drop without a word."""
+    module = INFRASTRUCTURE / "modules" / "deployment"
+    found, path = {}, []
+    for line in (module / "variables.tf").read_text().splitlines():
+        if variable := re.match(r'variable "(model|endpoint)s"', line):
+            root = variable[1]
+        elif line == "  type = map(object({":
+            path = [root]
+        elif path and line.lstrip().startswith("})"):
+            path.pop()
+        elif path and (attribute := re.match(r"\s+(\w+)\s*= ", line)):
+            found.setdefault(".".join(path), []).append(attribute[1])
+            if line.endswith("object({"):
+                path.append(attribute[1])
+    listed = json.loads((module / "attributes.json").read_text())
+    assert {name: set(one) for name, one in listed.items()} == {
+        name: set(one) for name, one in found.items()
+    }
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

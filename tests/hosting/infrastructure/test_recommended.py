@@ -122,3 +122,32 @@ def test_the_network_of_the_model_is_planned_and_refused_for_serverless(environm
         file.write_text(json.dumps({**endpoint, "model": network}))
         with pytest.raises(InvalidInput, match=message):
             read_endpoint_variables_from_file(file, "model")
+
+
+INSTANCE = {"kind": "realtime", "instance_type": "ml.m5.large"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"endpoint": {**INSTANCE, "autoscaling": True}}, "endpoint.autoscaling must be an object"),
+        (
+            {"endpoint": {**INSTANCE, "autoscaling": {"max_capcity": 2}}},
+            "Unknown members: endpoint.autoscaling.max_capcity",
+        ),
+        (
+            {"endpoint": {**INSTANCE, "opening_hours": {"schedules": {"a": {"open": "x"}}}}},
+            "Unknown members: endpoint.opening_hours.schedules.a.open",
+        ),
+        (
+            {"endpoint": {**INSTANCE, "opening_hours": {"schedules": {"a": 8}}}},
+            "endpoint.opening_hours.schedules.a must be an object",
+        ),
+        ({"endpoint": INSTANCE, "allow_always_on": "false"}, "allow_always_on must be true or fal"),
+    ],
+)
+def test_what_terraform_would_drop_or_misread_is_refused(tmp_path, settings, message):
+    file = tmp_path / "best.tfvars.json"
+    file.write_text(json.dumps(settings))
+    with pytest.raises(InvalidInput, match=message):
+        read_endpoint_variables_from_file(file, "model")

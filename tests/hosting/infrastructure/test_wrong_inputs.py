@@ -242,6 +242,31 @@ WRONG = {
         ALWAYS_ON | {"endpoints": {"e": realtime(guardrails={"traffic": "canary"})}},
         "guardrails.traffic canary needs an initial_instance_count of at least 2, not 1",
     ),
+    "a misspelt attribute of an endpoint": (
+        {"endpoints": {"e": serverless(max_concurency=2)}},
+        "Unknown attributes, which would have no effect: endpoints.e.max_concurency",
+    ),
+    "a misspelt attribute of a model": (
+        {"models": {"mobilenet": model(network_isolated=True)}},
+        "Unknown attributes, which would have no effect: models.mobilenet.network_isolated",
+    ),
+    "a misspelt attribute of guardrails": (
+        ALWAYS_ON | {"endpoints": {"e": realtime(guardrails={"max_errors_percent": 1})}},
+        "Unknown attributes, which would have no effect: endpoints.e.guardrails.max_errors_percent",
+    ),
+    "a misspelt time zone": (
+        ALWAYS_ON
+        | {
+            "endpoints": {
+                "e": serverless(
+                    keep_warm={
+                        "schedules": {"a": {"schedule": "rate(9 minutes)", "time_zone": "UTC"}}
+                    }
+                )
+            }
+        },
+        "which would have no effect: endpoints.e.keep_warm.schedules.a.time_zone",
+    ),
     "unknown kind": (
         {"endpoints": {"e": {"model": "mobilenet", "kind": "batch"}}},
         "endpoints must each have the kind serverless, realtime or asynchronous, not batch",
@@ -350,6 +375,18 @@ def test_the_same_without_the_mistake_is_planned(environment):
         (
             {"model": model(), "endpoint": {"kind": "realtime", "instance_type": "ml.m5.xlarge"}},
             "allow_always_on must be true",
+        ),
+        (
+            {
+                **ALWAYS_ON,
+                "model": model(vpc=VPC),
+                "endpoint": {
+                    "kind": "serverless",
+                    "memory_mb": 1024,
+                    "keep_warm": {**NINE_TO_FIVE, "bdy": "x"},
+                },
+            },
+            "would have no effect: model.vpc, endpoint.keep_warm.bdy",
         ),
         (
             {"model": model(), "endpoint": {"kind": "serverless", "kms_key_arn": KMS}},

@@ -204,3 +204,23 @@ def test_a_schedule_of_another_form_closes_no_endpoint(target):
     result = run(plan(endpoint, config, schedule), "--region", "us-east-1")
     assert result.exit_code == 0, result.exception
     assert "ml.m5.xlarge" in result.output
+
+
+@pytest.mark.parametrize(
+    ("address", "values"),
+    [
+        ("aws_sagemaker_endpoint.one", {"endpoint_config_name": ["one"]}),
+        ("aws_sagemaker_endpoint.one", {"name": [], "endpoint_config_name": "one"}),
+        ("aws_cloudwatch_metric_alarm.one", {"metric_query": [{"metric": "abc"}]}),
+        ("aws_cloudwatch_metric_alarm.one", {"metric_query": [{"metric": ["abc"]}]}),
+        ("aws_cloudwatch_metric_alarm.one", {"metric_query": [{"metric": {"period": 3}}]}),
+        ("aws_sns_topic_subscription.one", {"protocol": ["sqs"]}),
+    ],
+)
+def test_values_of_another_type_than_the_provider_s_end_no_pricing(address, values):
+    config = resource(
+        "aws_sagemaker_endpoint_configuration.one", name="one",
+        production_variants=[{"instance_type": "ml.m5.large", "initial_instance_count": 1}],
+    )  # fmt: skip
+    result = run(plan(config, resource(address, **values)), "--region", "us-east-1")
+    assert result.exit_code == 0, result.exception

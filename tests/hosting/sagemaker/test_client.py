@@ -3,7 +3,7 @@
 import json
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -185,6 +185,29 @@ def test_metrics_come_oldest_first_and_in_windows_the_api_allows(clients, hostin
         found = hosting.metric("demo", "ModelSetupTime", start=begin, end=end)
         stub.assert_no_pending_responses()
     assert [point.average for point in found] == [1.0, 2.0]
+
+
+def test_the_windows_of_metrics_begin_with_a_period(clients, hosting):
+    """CloudWatch rounds down: 24 h from the middle of a minute would be 1441 datapoints."""
+    begin = datetime(2025, 1, 1, 10, 0, 30, 5, tzinfo=UTC)
+    asked = []
+    clients.cloudwatch.meta.events.register(
+        "provide-client-params.cloudwatch.GetMetricStatistics",
+        lambda params, **_: asked.append((params["StartTime"], params["EndTime"])),
+    )
+    with Stubber(clients.cloudwatch) as stub:
+        for _ in range(3):
+            stub.add_response("get_metric_statistics", {"Datapoints": []})
+        hosting.metric("demo", "Invocations", start=begin, end=begin + timedelta(hours=25))
+        end = begin + timedelta(seconds=1)
+        hosting.metric("demo", "Invocations", start=begin, end=end, period_s=20)
+    whole = begin.replace(second=0, microsecond=0)
+    next_day = whole + timedelta(days=1)
+    assert asked == [
+        (whole, next_day),
+        (next_day, begin + timedelta(hours=25)),
+        (whole.replace(second=20), end),
+    ]
 
 
 class Runtime:

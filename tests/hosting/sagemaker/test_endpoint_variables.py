@@ -154,3 +154,19 @@ def test_a_profile_that_does_not_exist_is_left_to_boto3_to_explain(user_of_aws):
     user_of_aws.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(ProfileNotFound, match="nobody"):
         Hosting.connect()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:8765", "localhost:8765", "http://", "ftp://localhost", "http://[::1",
+        "http://localhost:x", "http://localhost:70000"],
+)  # fmt: skip
+def test_what_is_no_address_of_http_is_refused_and_does_not_mean_aws(user_of_aws, url):
+    for connect in (Hosting.connect, BatchTransform.connect, make_hosting_clients):
+        with pytest.raises(InvalidInput, match=r"not the address of a service.*http://127"):
+            connect(url)
+    with pytest.raises(InvalidInput, match="--endpoint-url, AWS_ENDPOINT_URL"):
+        make_account_from_options("local", url, None)
+    user_of_aws.setenv("AWS_ENDPOINT_URL", url)
+    with pytest.raises(InvalidInput, match="--endpoint-url, AWS_ENDPOINT_URL"):
+        make_boto3_client("s3")

@@ -1,12 +1,21 @@
 """The classic profile: NGINX, Gunicorn, Uvicorn and FastAPI."""
 
+import json
+import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
 from tiny_models import bare_saved_model
+
+from drdeploy.hosting.serving.capacity import Capacity
+from drdeploy.hosting.serving.classic.supervision import ClassicSupervision
+from drdeploy.hosting.serving.log import ServerLog
+from drdeploy.hosting.serving.processes import catch_watched_signals
+from drdeploy.hosting.serving.settings import Settings
 
 
 def child(server, name):
@@ -105,3 +114,19 @@ def is_left(process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_what_a_child_prints_just_before_it_ends_is_in_the_log(tmp_path):
+    """The error that follows tells the user to read the log lines above it."""
+    with (tmp_path / "log").open("wb") as file, catch_watched_signals() as signals:
+        supervision = ClassicSupervision(
+            Settings(state_dir=str(tmp_path)), Capacity(workers=1, concurrency=1, threads=1),
+            log=ServerLog(fd=file.fileno()), signals=signals,
+        )  # fmt: skip
+        supervision._start_child("nginx", [sys.executable, "-c", "print('why\\n' * 3, end='')"])
+        (pid,) = supervision._children
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert [name for name, _ in supervision._reap_children()] == ["nginx"]
+        supervision._kill_all_children()
+    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [event["message"] for event in events if event["event"] == "output"] == ["why"] * 3

@@ -1,13 +1,14 @@
 """Deadlines, lanes and admission, with handlers that the tests provide."""
 
 import asyncio
+import os
 import threading
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from drdeploy.errors import PredictionFailed, ProcessingTimeout
+from drdeploy.errors import Overloaded, PredictionFailed, ProcessingTimeout
 from drdeploy.hosting.serving.budgets import STUCK_S, make_worker_budgets
 from drdeploy.hosting.serving.capacity import Capacity
 from drdeploy.hosting.serving.exchange import ClientGone, Request, make_json_response
@@ -16,6 +17,7 @@ from drdeploy.hosting.serving.large_images import LargeImages
 from drdeploy.hosting.serving.log import ServerLog
 from drdeploy.hosting.serving.settings import Settings
 from drdeploy.hosting.serving.thread_pools import PoolJob
+from drdeploy.hosting.serving.uploads import BodyUploads
 
 
 class Counts:
@@ -53,7 +55,7 @@ def make(counts, lock, tmp_path):
         places = int(request.body) if request.body.isdigit() else 1
         return SimpleNamespace(request=request, places=places, is_large=places > 1)
 
-    def gateway(invocations, *, stopped=None, stuck_s=STUCK_S, **settings):
+    def gateway(invocations, *, stopped=None, stuck_s=STUCK_S, log_fd=None, **settings):
         capacity = Capacity(workers=1, concurrency=1, threads=1)
         budgets = make_worker_budgets(Settings(**settings), capacity)
         handlers = SimpleNamespace(
@@ -64,7 +66,8 @@ def make(counts, lock, tmp_path):
             answer_execution_parameters=None, answer_metadata=None, answer_metrics=None,
         )  # fmt: skip
         stop = (stopped or threading.Event()).set
-        return Gateway(handlers, ServerLog(fd=log_file.fileno()), stop_worker=stop)
+        log = ServerLog(fd=log_file.fileno() if log_fd is None else log_fd)
+        return Gateway(handlers, log, stop_worker=stop)
 
     yield gateway
     log_file.close()
@@ -201,6 +204,16 @@ def test_the_details_of_a_failure_are_in_the_log_and_not_in_the_answer(make, tmp
     assert "secret" in (tmp_path / "log").read_text()
 
 
+def test_a_log_on_a_full_disk_keeps_no_answer_from_its_client(make):
+    full = os.open("/dev/full", os.O_WRONLY)
+
+    async def scenario():
+        return await post(make(lambda request: make_json_response("done"), log_fd=full))
+
+    assert asyncio.run(scenario()).body == b'"done"'
+    os.close(full)
+
+
 def test_an_upload_takes_no_place(make):
     async def scenario():
         gateway = make(lambda request: make_json_response("done"), queue_length=0)
@@ -276,10 +289,14 @@ def test_a_large_image_whose_client_has_its_504_is_not_decoded(make, lock):
     async def scenario():
         gateway = make(lambda request: handled.append(request.body), timeout_s=0.05)
         with lock.wait_for_turn_and_hold_it(is_large=True):
-            assert (await post(gateway, chunks(b"10"))).status == 504
+            refused = await post(gateway, chunks(b"10"))
         await asyncio.sleep(0.05)
+        return refused
 
-    asyncio.run(scenario())
+    refused = asyncio.run(scenario())
+    assert refused.status == 504
+    # The limit, and not what the first of two steps had left of it.
+    assert b"did not answer within 0.05 seconds" in refused.body
     assert handled == []
 
 
@@ -314,6 +331,33 @@ def test_an_idle_lane_takes_on_whatever_one_request_may_cost(make):
         return (await post(gateway, chunks(b"40"))).status
 
     assert asyncio.run(scenario()) == 200
+
+
+def test_a_displaced_upload_is_refused_even_if_its_next_part_is_there_already():
+    """The other uploads are complete, so that none is left that could be displaced for it."""
+    budgets = make_worker_budgets(Settings(), Capacity(workers=1, concurrency=1, threads=1))
+    uploads = BodyUploads(msgspec.structs.replace(budgets, bodies_bytes=100))
+
+    async def scenario():
+        go_on = asyncio.Event()
+
+        async def slow():
+            yield bytes(10)
+            await go_on.wait()
+            yield bytes(50)
+
+        async def fast():
+            go_on.set()
+            yield bytes(40)
+
+        await uploads.receive_body(chunks(bytes(60)))
+        displaced = asyncio.create_task(uploads.receive_body(slow()))
+        await let_others_run()
+        await uploads.receive_body(fast())
+        with pytest.raises(Overloaded):
+            await displaced
+
+    asyncio.run(scenario())
 
 
 def test_when_the_memory_for_bodies_is_full_the_slowest_upload_is_refused(make):

@@ -76,3 +76,18 @@ def test_tracebacks_are_limited_too(log, lines):
 def test_a_text_that_is_longer_than_a_line_may_be_is_cut_off(log, lines):
     log.write_event("output", message="x" * (LOG_LINE_BYTES + 5))
     assert lines()[0]["message"] == "x" * LOG_LINE_BYTES + " [5 characters cut off]"
+
+
+def test_a_line_that_cannot_be_written_is_counted_and_costs_nothing_else(log, lines, tmp_path):
+    """A full disk under the log kept every graded photograph from its client."""
+    fd = os.open("/dev/full", os.O_WRONLY)
+    full = ServerLog(fd=fd)
+    full.write_event("invocation", status=200)
+    full.forward_line(b'{"event": "invocation"}')
+    with (tmp_path / "log").open("wb") as file:
+        os.dup2(file.fileno(), fd)
+    full.write_event("stopped")
+    full.write_event("later")
+    os.close(fd)
+    assert [line["event"] for line in lines()] == ["stopped", "lines lost", "later"]
+    assert lines()[1]["message"] == "2 log lines were lost, because the log could not be written"

@@ -156,7 +156,7 @@ def select_clauses_by_id(
     Clauses that apply to none of the given kinds of hosting are left out.
 
     Raises:
-        InvalidInput: No clause has one of the ids.
+        InvalidInput: No clause has one of the ids, or no clause is left.
     """
     known = [clause.id for clause in CLAUSES]
     for name in ids:
@@ -166,11 +166,19 @@ def select_clauses_by_id(
                 where="--only",
                 remedy=f"Choose from {', '.join(known)}",
             )
-    return tuple(
+    selected = tuple(
         clause
         for clause in CLAUSES
         if (not ids or clause.id in ids) and any(kind in clause.severities for kind in hosting)
     )
+    if not selected:
+        # Without a clause to fail, every image would conform.
+        raise InvalidInput(
+            f"None of the clauses to check applies to {' or '.join(hosting)} hosting",
+            where="--only, --hosting",
+            remedy="Name other clauses or other kinds of hosting",
+        )
+    return selected
 
 
 def _parse_hosting_kinds(names: Collection[str]) -> tuple[HostingKind, ...]:

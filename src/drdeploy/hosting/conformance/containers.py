@@ -173,7 +173,7 @@ class ModelHost:
         cpus: CPU limit of each container.
 
     Attributes:
-        is_model_writable: Whether each container gets a writable copy of the model. This becomes
+        is_model_writable: Whether each container gets a writable copy of its model. This becomes
             true if the image did not start with a read-only model.
     """
 
@@ -280,9 +280,10 @@ class ModelHost:
         return ContainerStart(container, ready_s, first, served_s)
 
     def _make_container_spec(self, conditions: Conditions) -> ContainerSpec:
-        model = Mount(conditions.model or self.model_folder, MODEL_DIR)
-        if self.is_model_writable and conditions.model is None:
-            model = Mount(self._make_writable_model_copy(), MODEL_DIR, read_only=False)
+        folder = conditions.model or self.model_folder
+        model = Mount(folder, MODEL_DIR)
+        if self.is_model_writable:
+            model = Mount(self._make_writable_copy(folder), MODEL_DIR, read_only=False)
         empty = self.folder / "empty"
         empty.mkdir(exist_ok=True)
         empty.chmod(0o755)
@@ -307,9 +308,9 @@ class ModelHost:
             user=conditions.user,
         )
 
-    def _make_writable_model_copy(self) -> Path:
+    def _make_writable_copy(self, model: Path) -> Path:
         copy = Path(tempfile.mkdtemp(dir=self.folder)) / "model"
-        shutil.copytree(self.model_folder, copy)
+        shutil.copytree(model, copy)
         for path in (copy, *copy.rglob("*")):
             path.chmod(0o777)  # the user of the image is not known here
         return copy

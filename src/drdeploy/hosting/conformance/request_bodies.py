@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 START_OF_IMAGE = b"\xff\xd8"
 COMMENT = b"\xff\xfe"
-APPLICATION_DATA = range(0xE0, 0xF0)
+APPLICATION_DATA = frozenset(bytes([marker]) for marker in range(0xE0, 0xF0))
 LONGEST_SEGMENT = 65_535
 """The longest segment that JPEG allows, in bytes, including the two bytes that state its length
 (ITU-T T.81, B.1.1.4)."""
@@ -79,7 +79,8 @@ def make_random_bytes() -> bytes:
 def _find_end_of_application_segments(jpeg: bytes) -> int:
     """Return the position after a JPEG's JFIF and Exif segments, where comments may be inserted."""
     place = len(START_OF_IMAGE)
-    while jpeg[place] == 0xFF and jpeg[place + 1] in APPLICATION_DATA:
+    # A file that is cut off may end inside a segment.
+    while jpeg[place : place + 1] == b"\xff" and jpeg[place + 1 : place + 2] in APPLICATION_DATA:
         place += 2 + int.from_bytes(jpeg[place + 2 : place + 4])
     return place
 

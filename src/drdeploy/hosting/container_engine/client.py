@@ -442,12 +442,13 @@ class ContainerEngine:
         """Remove a network; return False if a container still uses the network."""
         from docker.errors import APIError, NotFound
 
-        try:
-            self._api.remove_network(name)
-        except NotFound:
-            return True
-        except APIError:
-            return False
+        with translate_engine_errors("The network cannot be removed", where=name):
+            try:
+                self._api.remove_network(name)
+            except NotFound:
+                return True
+            except APIError:
+                return False
         return True
 
     def remove_unused_networks(self, label: str) -> None:

@@ -164,17 +164,16 @@ class RunningContainer:
         """Send a signal to the container; if the container has already ended, do nothing."""
         from docker.errors import APIError, NotFound
 
-        try:
-            self.api.kill(self.id, signal=signal)
-        except APIError as err:
-            # If a container has ended, each engine refuses the signal with a different status. The
-            # state of the container is therefore checked.
-            with suppress(NotFound):
-                if self.api.inspect_container(self.id)["State"]["Running"]:
-                    raise EngineError(
-                        f"The signal {signal} cannot be sent to the container: {err.explanation}",
-                        where=self.id[:12],
-                    ) from err
+        what = f"The signal {signal} cannot be sent to the container"
+        with self._translate_container_errors(what):
+            try:
+                self.api.kill(self.id, signal=signal)
+            except APIError as err:
+                # If a container has ended, each engine refuses the signal with a different status.
+                # The state of the container is therefore checked.
+                with suppress(NotFound):
+                    if self.api.inspect_container(self.id)["State"]["Running"]:
+                        raise EngineError(f"{what}: {err.explanation}", where=self.id[:12]) from err
 
     def wait(
         self,
@@ -275,7 +274,7 @@ class RunningContainer:
         self._close_network_namespace()
         with self._translate_container_errors("The container cannot be removed"):
             kill_and_remove_container(self.api, self.id)
-        remove_volumes(self.api, self.volumes)
+            remove_volumes(self.api, self.volumes)
 
     def _translate_container_errors(self, what: str) -> Any:
         return translate_engine_errors(what, where=f"{self.spec.image} {self.id[:12]}")

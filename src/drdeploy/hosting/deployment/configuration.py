@@ -67,6 +67,7 @@ def prepare_terraform_folder(
         DeploymentError: The Terraform files cannot be copied, for example because the disk is full.
     """
     check_terraform_version()
+    is_new = not workspace.folder.exists()
     configuration = _copy_terraform_files(environment, workspace)
     _copy_provider_lock_file(environment, configuration, account)
     environ: Mapping[str, str] = os.environ
@@ -82,8 +83,9 @@ def prepare_terraform_folder(
     try:
         terraform.initialise()
     except TerraformFailed as err:
-        # Nothing was deployed from a new folder, so nothing needs it.
-        if not workspace.has_deployment_record:
+        # Nothing was deployed from a new folder, so nothing needs it. Any other folder may hold
+        # files of the user, or Terraform's state even if `deployment.json` is lost.
+        if is_new:
             workspace.delete_folder()
         if _OTHER_CHECKSUM.search(err.what):
             raise TerraformUnavailable(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import parse_json
+from drdeploy.files import parse_json, path_of_shipped_file
 from drdeploy.hosting.deployment.variables import EndpointVariables
 from drdeploy.hosting.sagemaker import AsynchronousConfig, RealTimeConfig, ServerlessConfig
 
@@ -36,6 +36,8 @@ _SETTINGS = {
 """For each kind of endpoint, the settings that the Terraform variable ``endpoint`` may have besides
 the configuration. Other settings are refused, because Terraform would silently drop them.
 """
+_ATTRIBUTES = "infrastructure/modules/deployment/attributes.json"
+"""The file that lists the attributes of each setting, which the Terraform environments read too."""
 
 
 class VpcConfig(BaseModel):
@@ -91,7 +93,14 @@ def read_endpoint_variables_from_file(file: Path, model: str) -> DescribedEndpoi
         )
     _refuse_unknown_variables(file, set(document), {"endpoint", "allow_always_on", "model"}, "")
     described = make_endpoint_variables(file, model, endpoint)
-    if described.is_always_on and document.get("allow_always_on") is False:
+    may_be_always_on = document.get("allow_always_on", True)
+    if not isinstance(may_be_always_on, bool):
+        raise InvalidInput(
+            f"allow_always_on must be true or false, not {may_be_always_on!r}",
+            where=str(file),
+            remedy="Write true or false without quotes",
+        )
+    if described.is_always_on and not may_be_always_on:
         raise InvalidInput(
             "The endpoint costs money day and night, and allow_always_on is false",
             where=str(file),
@@ -149,6 +158,9 @@ def make_endpoint_variables(file: Path, model: str, endpoint: dict[str, Any]) ->
     fields = set(config.model_fields)
     _refuse_unknown_variables(file, set(endpoint), fields | settings, "endpoint.")
     given = {name: value for name, value in endpoint.items() if value is not None}
+    attributes = parse_json(path_of_shipped_file(_ATTRIBUTES).read_text("utf-8"))
+    for name in sorted(settings & set(given)):
+        _refuse_unknown_attributes(file, f"endpoint.{name}", given[name], attributes)
     try:
         made = config.model_validate({name: given[name] for name in fields & set(given)})
     except ValidationError as err:
@@ -164,6 +176,36 @@ def _make_error_of_variables_file(file: Path, variable: str, err: ValidationErro
         where=f"{file}: {place}",
         remedy=WRITE_VARIABLES,
     )
+
+
+def _refuse_unknown_attributes(
+    file: Path, place: str, value: Any, attributes: dict[str, list[str]], path: str = ""
+) -> None:
+    """Refuse attributes of a setting that Terraform would silently drop.
+
+    Args:
+        file: The file, for messages.
+        place: The key of the setting in ``attributes``.
+        value: The value of the setting.
+        attributes: The attributes of each setting that has attributes.
+        path: The place of the setting in the file, if this is not ``place``.
+
+    Raises:
+        InvalidInput: The setting has unknown attributes, or must have attributes and has none.
+    """
+    if place not in attributes:
+        return
+    path = path or place
+    if not isinstance(value, dict):
+        raise InvalidInput(
+            f"{path} must be an object", where=str(file), remedy="Write its attributes in { }"
+        )
+    _refuse_unknown_variables(file, set(value), set(attributes[place]), f"{path}.")
+    schedules = value.get("schedules")
+    for name, schedule in schedules.items() if isinstance(schedules, dict) else ():
+        _refuse_unknown_attributes(
+            file, f"{place}.schedules", schedule, attributes, f"{path}.schedules.{name}"
+        )
 
 
 def _refuse_unknown_variables(file: Path, names: set[str], known: set[str], prefix: str) -> None:

@@ -150,10 +150,7 @@ def _send_photograph_and_tell_if_graded(container: RunningContainer, photograph:
 def _read_stage_seconds_from_log(
     container: RunningContainer, asked: float, answered: float
 ) -> dict[ColdStartStage, float]:
-    lines = [
-        parse_json(line) for line in container.read_logs().splitlines() if line.startswith("{")
-    ]
-    events = {event["event"]: event for event in lines}
+    events = _find_first_events(container.read_logs())
     missing = {"listening", "model loaded"} - events.keys()
     if missing:
         raise EngineError(
@@ -179,6 +176,22 @@ def _read_stage_seconds_from_log(
         "first_prediction": predict_s,
         "answer": answered - ready,
     }
+
+
+def _find_first_events(log: str) -> dict[str, Mapping[str, Any]]:
+    """Return the first event of each name in a log; other lines of the log are left out.
+
+    With two vCPUs or more, a second worker loads the model after the first has answered.
+    """
+    events: dict[str, Mapping[str, Any]] = {}
+    for line in log.splitlines():
+        try:
+            event = parse_json(line) if line.startswith("{") else None
+        except ValueError:
+            continue
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            events.setdefault(event["event"], event)
+    return events
 
 
 def _parse_event_time(event: Mapping[str, Any]) -> float:

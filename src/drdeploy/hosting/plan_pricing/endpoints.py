@@ -74,7 +74,7 @@ def find_endpoint_configuration(
 ) -> PlannedResource | None:
     """Return the endpoint configuration that an endpoint uses, or None if the plan does not say."""
     name = endpoint.values.get("endpoint_config_name")
-    if name:
+    if isinstance(name, str) and name:
         named = [
             one
             for one in plan.list_resources_named(ENDPOINT_CONFIGURATION, name)
@@ -228,7 +228,7 @@ class _EndpointBill:
             return
         bounds = self._find_instance_bounds(variant)
         if bounds is not None:
-            if self.endpoint.values.get("name") in _list_endpoints_that_close(self.plan):
+            if str(self.endpoint.values.get("name")) in _list_endpoints_that_close(self.plan):
                 bounds = ScalingBounds(0, bounds.highest)
             is_asynchronous = variant.is_asynchronous
             hour = self.sheet.asynchronous_hour if is_asynchronous else self.sheet.instance_hour

@@ -193,7 +193,8 @@ def _price_scaling(pricer: PlanPricer, resource: PlannedResource) -> ResourceCos
 
 def _price_alarm(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
     queries = resource.list_blocks("metric_query")
-    metrics = [one["metric"][0] for one in queries if one.get("metric")] or [resource.values]
+    named = [metric for one in queries for metric in list_blocks_in(one, "metric")]
+    metrics = named or [resource.values]
     periods = [one.get("period") for one in metrics]
     is_fast = any(isinstance(one, int | float) and one < HIGH_RESOLUTION_S for one in periods)
     # AWS charges for the metric, and for the two limits of the band that anomaly detection expects.
@@ -251,7 +252,7 @@ def _price_interface_endpoint(pricer: PlanPricer, resource: PlannedResource) -> 
 
 
 def _price_subscription(pricer: PlanPricer, resource: PlannedResource) -> ResourceCost:
-    protocol = resource.values.get("protocol")
+    protocol = str(resource.values.get("protocol"))
     items = {
         "email": "SNS e-mail",
         "email-json": "SNS e-mail",

@@ -32,6 +32,7 @@ from drdeploy.hosting.sagemaker.invocation import (
     classify_connection_error,
     classify_error_response,
 )
+from drdeploy.units import SECONDS_PER_MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -328,6 +329,10 @@ class Hosting:
                 per minute. The local service publishes them as soon as they are measured.
         """
         window = timedelta(seconds=period_s * DATAPOINTS_MAX)
+        # CloudWatch rounds a start down. A whole window that does not begin with a period would
+        # then have one datapoint too many, which CloudWatch refuses.
+        second = start.second - start.second % min(period_s, SECONDS_PER_MINUTE)
+        start = start.replace(second=second, microsecond=0)
         points: list[Datapoint] = []
         while start < end:
             with translate_aws_errors(f"read the metric {metric}", name):

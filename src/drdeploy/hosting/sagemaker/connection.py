@@ -105,9 +105,12 @@ def find_hosting_url(endpoint_url: str | None = None) -> str | None:
             the settings with which users send boto3 and the AWS CLI to another address are read:
             environment variables, and then the user's AWS profile. An address on another machine in
             these settings does not count: it is, for example, that of a VPC endpoint of AWS.
+
+    Raises:
+        InvalidInput: The address is not one of HTTP or HTTPS.
     """
     if endpoint_url:
-        return endpoint_url
+        return _check_http_url(endpoint_url)
     url = _read_configured_url("sagemaker")
     return url if is_loopback_url(url) else None
 
@@ -123,8 +126,37 @@ def find_endpoint_url(service: str, endpoint_url: str | None = None) -> str | No
         endpoint_url: The address that the user gave, which is returned unchanged. If it is None,
             AWS's variables and the user's AWS profile are read. If only SageMaker has an address,
             and this address is on this machine, a local service takes the place of all services.
+
+    Raises:
+        InvalidInput: The address is not one of HTTP or HTTPS.
     """
-    return endpoint_url or _read_configured_url(service) or find_hosting_url()
+    if endpoint_url:
+        return _check_http_url(endpoint_url)
+    return _read_configured_url(service) or find_hosting_url()
+
+
+def _check_http_url(url: str) -> str:
+    """Return a service's address, if it is one of HTTP or HTTPS.
+
+    An address without ``http://`` would count as one of AWS: :func:`is_loopback_url` finds no host
+    in it.
+
+    Raises:
+        InvalidInput: The address has another form.
+    """
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        is_usable = is_usable and parts.port != 0  # reading a port that is no number raises
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise InvalidInput(
+            f"{url} is not the address of a service",
+            where="--endpoint-url, AWS_ENDPOINT_URL",
+            remedy="Give the whole address, for example http://127.0.0.1:8765",
+        )
+    return url
 
 
 def _read_configured_url(service: str) -> str | None:
@@ -135,7 +167,8 @@ def _read_configured_url(service: str) -> str | None:
     by_variable = os.environ.get(f"{ENDPOINT_VARIABLE}_{words.upper()}") or os.environ.get(
         ENDPOINT_VARIABLE
     )
-    return by_variable or _read_url_in_profile(words)
+    url = by_variable or _read_url_in_profile(words)
+    return url and _check_http_url(url)
 
 
 def _read_url_in_profile(words: str) -> str | None:

@@ -78,6 +78,7 @@ class Gateway:
         lane = partial(
             BoundedThreadPool,
             threads=handlers.concurrency,
+            processing_s=budgets.processing_s,
             stuck_s=budgets.stuck_s,
             stop_worker=self._stop_stuck_worker,
         )

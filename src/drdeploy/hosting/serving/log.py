@@ -56,6 +56,7 @@ class ServerLog:
         self._window_began = 0.0
         self._lines: Counter[str] = Counter()
         self._turned_away: Counter[str] = Counter()
+        self._unwritten = 0
 
     def write_event(self, name: str, level: Level = "info", /, **fields: object) -> None:
         """Write one event with its time, its process and the given fields.
@@ -72,7 +73,7 @@ class ServerLog:
             "pid": os.getpid(),
             **{key: _truncate_log_text(value) for key, value in fields.items()},
         }
-        os.write(self._fd, msgspec.json.encode(line, enc_hook=str) + b"\n")
+        self._write_line(msgspec.json.encode(line, enc_hook=str))
 
     def write_event_within_limit(
         self, name: str, level: Level = "warning", /, *, kind: str = "", **fields: object
@@ -116,7 +117,7 @@ class ServerLog:
 
     def forward_line(self, line: bytes) -> None:
         """Write a line that another process has already formatted as an event."""
-        os.write(self._fd, line + b"\n")
+        self._write_line(line)
 
     @property
     def seconds_until_summary(self) -> float | None:
@@ -158,6 +159,27 @@ class ServerLog:
 
     def _begin_log_window(self) -> None:
         self._window_began = self._window_began or self._clock()
+
+    def _write_line(self, line: bytes) -> None:
+        """Write a line. If that fails, only count it, because a graded request must be answered.
+
+        As soon as a line can be written again, one more line says how many were lost.
+        """
+        try:
+            os.write(self._fd, line + b"\n")
+        except OSError:  # the disk is full, or nobody reads the pipe any more
+            with self._lock:
+                self._unwritten += 1
+            return
+        with self._lock:
+            lost, self._unwritten = self._unwritten, 0
+        if lost:
+            self.write_event(
+                "lines lost",
+                "warning",
+                message=f"{_format_count(lost, 'log line')} lost, because the log could not be "
+                "written",
+            )
 
 
 def _format_count(count: int, noun: str) -> str:

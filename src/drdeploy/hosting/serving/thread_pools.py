@@ -63,6 +63,7 @@ class BoundedThreadPool:
         name: The name of the lane, with which the names of its threads begin.
         threads: How many requests are handled at once.
         places: How many places the lane has.
+        processing_s: How long a request may take in all its steps, for messages.
         stuck_s: How long a thread may work on a request before it counts as stuck.
         stop_worker: Called if a thread is stuck. It ends the worker process, because Python cannot
             stop a single thread.
@@ -74,11 +75,13 @@ class BoundedThreadPool:
         *,
         threads: int,
         places: int,
+        processing_s: float,
         stuck_s: float,
         stop_worker: Callable[[float], None],
     ) -> None:
         self._places = places
         self._taken = 0
+        self._processing_s = processing_s
         self._stuck_s = stuck_s
         self._stop_worker = stop_worker
         # If all threads are busy, an admitted request waits in the pool's queue, whose length the
@@ -127,7 +130,7 @@ class BoundedThreadPool:
                 left_s = job.began_at + self._stuck_s - time.monotonic()
                 loop.call_later(max(0.0, left_s), self._stop_worker_if_stuck, future)
             raise ProcessingTimeout(
-                f"The model did not answer within {timeout_s:g} seconds"
+                f"The model did not answer within {self._processing_s:g} seconds"
             ) from err
 
     def _notify_loop_of_finished_job(

@@ -64,6 +64,8 @@ class BodyUploads:
     ) -> bytes:
         data = bytearray()
         async for part in body:
+            if upload.is_displaced:  # this part arrived before the deadline could end the upload
+                raise _make_memory_full_error()
             upload.size += len(part)
             if upload.size > self._budgets.body_bytes:
                 raise make_too_large_error(self._budgets)

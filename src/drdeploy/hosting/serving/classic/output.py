@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,3 +56,11 @@ class ChildOutput:
                     message=line.decode(errors="replace"),
                 )
         return bool(chunk)
+
+    def forward_rest_to_log(self, log: ServerLog) -> None:
+        """Log everything that can be read now, without waiting for more."""
+        os.set_blocking(self.fd, False)
+        # Without an end of the output, a process that the child has started still holds the pipe.
+        with suppress(BlockingIOError):
+            while self.forward_output_to_log(log):
+                pass

@@ -151,6 +151,7 @@ class ClassicSupervision:
         # https://nginx.org/en/docs/control.html: QUIT finishes what is in flight, TERM does not.
         codes = self._signal_child_and_wait("nginx", signal.SIGQUIT, deadline)
         codes += self._signal_child_and_wait("gunicorn", signal.SIGTERM, deadline)
+        self._log_rest_of_output()
         self._log.write_due_summary(is_last=True)
         is_drained = not self._children and not any(codes)
         self._log.write_event("stopped", "info" if is_drained else "warning", drained=is_drained)
@@ -172,12 +173,18 @@ class ClassicSupervision:
                 return codes
             self._wait_for_signal_and_log_output(left_s)
 
+    def _log_rest_of_output(self) -> None:
+        """Log what the child processes have printed last, which may say why they ended."""
+        for output in self._outputs.values():
+            output.forward_rest_to_log(self._log)
+
     def _kill_all_children(self) -> None:
         for pid in self._children:
             _kill_process_group(pid)
         for pid in self._children:
             os.waitpid(pid, 0)
         self._children.clear()
+        self._log_rest_of_output()
         for fd in self._outputs:
             os.close(fd)
 
