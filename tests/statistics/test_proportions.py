@@ -1,4 +1,4 @@
-"""The change of an area under a ROC curve is as uncertain as its patients make it."""
+"""Shares and areas under ROC curves are as uncertain as their patients make them."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,8 @@ from drdeploy.statistics.proportions import (
     estimate_auroc,
     estimate_auroc_change,
     estimate_grouped_mean,
+    estimate_grouped_proportion,
+    estimate_proportion,
 )
 
 
@@ -43,3 +45,18 @@ def test_a_mean_over_one_patient_has_no_interval_and_says_why():
     found = estimate_grouped_mean(np.array([0.1, 0.2, 0.6]), ["patient"] * 3)
     assert (found.value, found.low) == (pytest.approx(0.3), None)
     assert found.reason == "no interval: 1 group, 2 needed"
+
+
+@pytest.mark.parametrize("is_success", [True, False])
+def test_if_nothing_varies_each_patient_counts_as_one_photograph(is_success):
+    results, patients = np.full(40, is_success), np.repeat(np.arange(10), 4)
+    found = estimate_grouped_proportion(results, patients)
+    alone = estimate_proportion(10 * is_success, 10)
+    assert (found.value, found.low, found.high) == (alone.value, alone.low, alone.high)
+    assert found.n == 40
+
+
+def test_the_photographs_of_one_patient_are_no_sample_of_patients():
+    found = estimate_grouped_proportion(np.array([True, True, False, True]), np.zeros(4))
+    assert found.low < 0.2
+    assert found.high > 0.9

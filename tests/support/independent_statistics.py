@@ -28,9 +28,14 @@ def design_effect(values, groups):
 
 
 def wilson(is_right, groups):
-    """Wilson's limits in closed form, with the photographs divided by the design effect."""
+    """Wilson's limits in closed form, with the photographs divided by the design effect.
+
+    Where nothing varies, each group counts as one photograph.
+    """
     share, z2 = is_right.mean(), Z_TWO_SIDED**2
     n = len(is_right) / design_effect(is_right.astype(float), groups)
+    if share in {0, 1}:
+        n = len(set(groups))
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * share * (1 - share) / n + z2**2 / (4 * n**2)) / (1 + z2 / n)
     return share, centre - half, centre + half

@@ -65,7 +65,9 @@ def estimate_grouped_proportion(
     If one photograph of a patient is graded wrongly, the patient's other photographs often are too.
     The number of photographs is therefore divided by the design effect before the limits are
     computed (Rao and Scott, Biometrics 1992, 48:577-585). The design effect is the factor by which
-    the groups enlarge the variance.
+    the groups enlarge the variance. It cannot be estimated if all photographs succeed, if all fail,
+    or if there is only one group. Each group then counts as one photograph, as if its photographs
+    always had the same result.
 
     Args:
         is_success: Shape ``(n,)``.
@@ -76,7 +78,11 @@ def estimate_grouped_proportion(
     found = estimate_proportion(int(is_success.sum()), n)
     if groups is None or found.value is None:
         return found
-    effect = estimate_design_effect(is_success.astype(np.float64), np.asarray(groups))
+    group_count = np.unique(np.asarray(groups)).size
+    if found.value in {0.0, 1.0} or group_count == 1:
+        effect = n / group_count
+    else:
+        effect = estimate_design_effect(is_success.astype(np.float64), np.asarray(groups))
     if effect <= 1:
         return found
     limits = _compute_wilson_limits(found.value, n / effect)
