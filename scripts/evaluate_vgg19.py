@@ -126,6 +126,11 @@ def write_predictions(data: Path, run: Path) -> None:
         if found is not None:
             folds[fold.validation], probabilities[fold.validation] = str(number), found
     finished = np.flatnonzero(folds != "")
+    if not finished.size:  # the evidence stays as it is
+        sys.exit(
+            f"evaluate-vgg19: {run} has no finished fold. Run `make model-vgg19`, or give --table to "
+            "print the table of the evidence."
+        )
     temperature = fit_temperature(plan.dataset.grades[finished], probabilities[finished])
     graded = GradedSet.from_dataset(plan.dataset, apply_temperature(probabilities, temperature))
     OUT.mkdir(parents=True, exist_ok=True)
