@@ -128,8 +128,8 @@ def write_predictions(data: Path, run: Path) -> None:
     finished = np.flatnonzero(folds != "")
     if not finished.size:  # the evidence stays as it is
         sys.exit(
-            f"evaluate-vgg19: {run} has no finished fold. Run `make model-vgg19`, or give --table to "
-            "print the table of the evidence."
+            f"evaluate-vgg19: {run} has no finished fold. Run `make model-vgg19`, or give --table "
+            "to print the table of the evidence."
         )
     temperature = fit_temperature(plan.dataset.grades[finished], probabilities[finished])
     graded = GradedSet.from_dataset(plan.dataset, apply_temperature(probabilities, temperature))
