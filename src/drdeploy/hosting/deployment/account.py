@@ -78,7 +78,8 @@ class AwsAccount:
         if url and not self.endpoint_url:
             raise InvalidInput(
                 f"The deployment is on AWS, but AWS's settings name the local service at {url}",
-                where="AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SAGEMAKER, endpoint_url in the profile",
+                where="AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SAGEMAKER, "
+                "endpoint_url in the AWS profile",
                 remedy="Unset these settings, or choose the local service as the target",
             )
 

@@ -153,7 +153,7 @@ def _check_http_url(url: str) -> str:
     if not is_usable:
         raise InvalidInput(
             f"{url} is not the address of a service",
-            where="--endpoint-url, AWS_ENDPOINT_URL",
+            where="--endpoint-url, AWS_ENDPOINT_URL, endpoint_url in the AWS profile",
             remedy="Give the whole address, for example http://127.0.0.1:8765",
         )
     return url
